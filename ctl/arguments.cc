@@ -1,0 +1,177 @@
+#include "ctl/arguments.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <charconv>
+
+#include "ctl/output.h"
+#include "ipc/error.h"
+#include "ipc/escape.h"
+#include "ipc/units.h"
+
+namespace baton::ctl {
+namespace {
+
+constexpr std::size_t kHelpColumn = 26;
+
+// CLI11's layout, with a usage line of our own and without types that say nothing.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  explicit HelpFormatter(const Arguments::Spec& spec) : spec_(spec) { column_width(kHelpColumn); }
+
+  std::string make_usage(const CLI::App* /*app*/, std::string /*name*/) const override {
+    return std::string("Usage: batonctl ") + spec_.verb + (*spec_.usage != '\0' ? " " : "") + spec_.usage +
+           "\n";
+  }
+  std::string make_option_opts(const CLI::Option* option) const override {
+    return option->get_type_name().empty() ? std::string() : " " + option->get_type_name();
+  }
+  std::string make_footer(const CLI::App* app) const override {
+    const std::string footer = app->get_footer();
+    return footer.empty() ? std::string() : footer + "\n";
+  }
+
+ private:
+  Arguments::Spec spec_;
+};
+
+}  // namespace
+
+struct Arguments::Parser {
+  explicit Parser(const Spec& spec) : app(spec.description, std::string("batonctl ") + spec.verb) {
+    app.formatter(std::make_shared<HelpFormatter>(spec));
+    app.footer(spec.footer);
+    app.set_help_flag("-h,--help", "print this help");
+    app.get_formatter()->label("OPTIONS", "OPTIONS");
+    if (spec.words == Words::command) {
+      app.prefix_command();
+    } else {
+      app.allow_extras();
+    }
+  }
+  CLI::App app;
+};
+
+Arguments::Arguments(const Spec& spec) : parser_(std::make_unique<Parser>(spec)), spec_(spec) {}
+
+Arguments::~Arguments() = default;
+
+void Arguments::flag(const char* names, const char* help, bool& value) {
+  parser_->app.add_flag_callback(
+      names, [&value] { value = true; }, help);
+}
+
+void Arguments::option(const char* names, const char* metavar, const char* help, Take take) {
+  auto* option = parser_->app.add_option(
+      names,
+      [take = std::move(take)](const CLI::results_t& results) {
+        for (const std::string& result : results) take(result);
+        return true;
+      },
+      help);
+  option->type_name(metavar)->type_size(1)->expected(1)->allow_extra_args(false);
+  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void Arguments::option(const char* names, const char* metavar, const char* help,
+                       std::optional<std::string>& value) {
+  option(names, metavar, help, [&value](const std::string& text) { value = text; });
+}
+
+void Arguments::option(const char* names, const char* metavar, const char* help, std::string& value) {
+  option(names, metavar, help, [&value](const std::string& text) { value = text; });
+}
+
+void Arguments::option(const char* names, const char* metavar, const char* help,
+                       std::vector<std::string>& values) {
+  option(names, metavar, help, [&values](const std::string& text) { values.push_back(text); });
+}
+
+void Arguments::option(const char* names, const char* metavar, const char* help,
+                       std::optional<std::chrono::nanoseconds>& value) {
+  const std::string name = longName(names);
+  option(names, metavar, help,
+         [&value, name](const std::string& text) { value = ipc::durationOf(name, text); });
+}
+
+void Arguments::common(CommonOptions& options, Json json) {
+  auto& app = parser_->app;
+  if (json == Json::yes) flag("--json", "print JSON", options.json);
+  auto* system = app.add_flag_callback(
+      "--system", [&options] { options.which = ipc::Which::system; }, "talk to the system's daemon only");
+  auto* user = app.add_flag_callback(
+      "--user", [&options] { options.which = ipc::Which::user; }, "talk to your own daemon only");
+  system->excludes(user);
+}
+
+bool Arguments::parse(int argc, char** argv) {
+  // CLI11 wants them last first.
+  std::vector<std::string> reversed;
+  for (int i = argc - 1; i >= 1; --i) reversed.emplace_back(argv[i]);
+  try {
+    parser_->app.parse(std::move(reversed));
+  } catch (const CLI::CallForHelp&) {
+    print(parser_->app.help());
+    return false;
+  } catch (const CLI::ParseError& error) {
+    throw Error(Code::usage, std::string(spec_.verb) + ": " + error.what() + "; `batonctl " + spec_.verb +
+                                 " --help` explains");
+  }
+  takeWords(parser_->app.remaining());
+  return true;
+}
+
+void Arguments::takeWords(const std::vector<std::string>& rest) {
+  bool onlyWords = false;
+  for (const std::string& word : rest) {
+    if (!onlyWords && word == "--") {
+      onlyWords = true;
+      continue;
+    }
+    if (!onlyWords && word.size() > 1 && word[0] == '-') rejectOption(word);
+    if (spec_.words == Words::none) {
+      throw Error(Code::usage, std::string(spec_.verb) + ": takes no argument, but got `" + word +
+                                   "`; `batonctl " + spec_.verb + " --help` explains");
+    }
+    words_.push_back(word);
+    // What follows a command's first word is the command's.
+    onlyWords = onlyWords || spec_.words == Words::command;
+  }
+}
+
+void Arguments::rejectOption(const std::string& word) const {
+  const std::string name = word.substr(0, word.find('='));
+  std::vector<std::string> known;
+  for (const CLI::Option* option : parser_->app.get_options()) {
+    for (const std::string& longer : option->get_lnames()) known.push_back("--" + longer);
+  }
+  const std::vector<std::string_view> candidates(known.begin(), known.end());
+  std::string hint;
+  if (name.starts_with("--")) {
+    if (const auto near = ipc::nearest(name, candidates))
+      hint = " (did you mean " + std::string(*near) + "?)";
+  }
+  throw Error(Code::usage, std::string(spec_.verb) + ": unknown option " + name + hint + "; `batonctl " +
+                               spec_.verb + " --help` lists them");
+}
+
+std::string Arguments::longName(const char* names) {
+  const std::string all(names);
+  const std::size_t longer = all.find("--");
+  return longer == std::string::npos ? all : all.substr(longer);
+}
+
+std::int64_t Arguments::integerOf(const std::string& name, const std::string& text, std::int64_t least,
+                                  std::int64_t most) {
+  std::int64_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [stopped, failure] = std::from_chars(text.data(), end, value);
+  if (text.empty() || failure != std::errc() || stopped != end || value < least || value > most) {
+    throw Error(Code::usage, name + " " + text + ": expected a whole number from " + std::to_string(least) +
+                                 " to " + std::to_string(most));
+  }
+  return value;
+}
+
+}  // namespace baton::ctl

@@ -1,0 +1,36 @@
+// What --json prints; the fields are documented in docs/json.md and only ever added. Each function returns
+// one JSON value as one line without its end.
+#pragma once
+
+#include <string>
+
+#include "ctl/selection.h"
+#include "ipc/baton.capnp.h"
+
+namespace baton::ctl {
+
+std::string toJson(ipc::wire::Row::Reader row);
+std::string toJson(ipc::wire::TaskRow::Reader row);
+std::string toJson(ipc::wire::BatchRow::Reader row);
+std::string toJson(ipc::wire::Explanation::Reader explanation, const TaskRef& ref);
+std::string toJson(ipc::wire::TaskEvent::Reader event);
+std::string toJson(ipc::wire::Status::Reader status);
+std::string toJson(ipc::wire::WorkerRow::Reader worker);
+std::string toJson(ipc::wire::ConfigRow::Reader row);
+std::string toJson(ipc::wire::HelloReply::Reader hello);  // `version`
+
+// A text of any bytes as a JSON string; what is no UTF-8 becomes U+FFFD.
+std::string jsonString(std::string_view text);
+
+// Prints values as one array, one a line, as they come: `[`, the values, `]`.
+class JsonArray {
+ public:
+  void add(const std::string& value);
+  // Prints what is left of the array; without it the output is no JSON.
+  void finish();
+
+ private:
+  bool empty_ = true;
+};
+
+}  // namespace baton::ctl

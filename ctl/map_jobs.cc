@@ -1,0 +1,24 @@
+#include "ctl/map_jobs.h"
+
+namespace baton::ctl {
+
+MapJobs::MapJobs(const MapOptions& options, const ipc::Surroundings& surroundings)
+    : shellLine_(map::chooseShell(), surroundings.environment, surroundings.cwd),
+      template_(options.commandLine.command, map::quotingOf(shellLine_.shell().kind)),
+      input_(options.commandLine.sources, {.delimiter = options.nulSeparated ? '\0' : '\n', .stdinFd = 0}),
+      tag_(options.tag) {}
+
+map::Pull MapJobs::next(MapJob& job, std::uint32_t slot) {
+  map::Arguments arguments;
+  const auto pull = input_.next(arguments);
+  if (pull != map::Pull::record) {
+    return pull;
+  }
+  job.sequence = ++made_;
+  job.slot = slot;
+  job.line = template_.render(arguments, job.sequence, slot);
+  if (tag_) job.tag = map::tagOf(arguments);
+  return pull;
+}
+
+}  // namespace baton::ctl

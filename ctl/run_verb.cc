@@ -1,0 +1,57 @@
+// `batonctl run`: a command on a slot of the pool, as if it had been called directly.
+#include "ctl/exit_code.h"
+#include "ctl/output.h"
+#include "ctl/run_session.h"
+#include "ctl/signal_source.h"
+#include "ctl/submit_options.h"
+#include "ctl/verbs.h"
+#include "ipc/error.h"
+
+namespace baton::ctl {
+namespace {
+
+constexpr Arguments::Spec kSpec{
+    .verb = "run",
+    .usage = "[OPTIONS] CMD [ARG...]",
+    .description =
+        "Run CMD on a slot of the pool as if it had been called directly: with this directory, environment,\n"
+        "limits, and these very descriptors; on a terminal with a terminal of its own, so that Ctrl-C, "
+        "Ctrl-Z,\n"
+        "editors, password prompts and `&` work. Waits for a slot, then for CMD. It ends with batonctl.",
+    .footer =
+        "Signals sent to batonctl go to CMD. A second Ctrl-C, a second or more after the first, cancels it.\n"
+        "\n"
+        "Exit code: that of CMD; 128+N if signal N ended it; 1 with -n: no slot is free; 124 time limit;\n"
+        "125 baton itself; 126 CMD cannot be executed; 127 not found; 137 out of memory; 143 cancelled.\n"
+        "\n"
+        "Examples:\n"
+        "  batonctl run make\n"
+        "  batonctl run --cpus 4 make -j4 | tee build.log\n"
+        "  batonctl run -n gzip big.log || echo 'busy now'\n"
+        "  batonctl run sh -c 'sort a | uniq > b'    # a pipeline needs a shell",
+    .words = Arguments::Words::command};
+
+}  // namespace
+
+int runVerb(int argc, char** argv) {
+  SubmitOptions options;
+  CommonOptions common;
+  Arguments arguments(kSpec);
+  options.declareTask(arguments);
+  options.declareSurroundings(arguments);
+  options.declareFiles(arguments);
+  arguments.common(common, Arguments::Json::no);
+  if (!arguments.parse(argc, argv)) return 0;
+  options.check();
+  if (arguments.words().empty()) {
+    throw Error(Code::usage, "run: which command? `batonctl run --help` explains");
+  }
+  RunSession session({options, arguments.words(), common.which});
+  const auto end = session.run();
+  if (end.signal) endBySignal(*end.signal);
+  const auto outcome = outcomeOf(end.frame.get().getEnded(), options.refuseToWait);
+  if (!outcome.line.empty()) complain(outcome.line);
+  return outcome.code;
+}
+
+}  // namespace baton::ctl

@@ -1,0 +1,38 @@
+// Closes foreign descriptors on a thread of its own: the last close of a file that a peer passed can block
+// (FUSE), or take a second (a huge memfd), and the loop must not.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "shm/fd.h"
+
+namespace baton::daemon {
+
+class Closer {
+ public:
+  Closer() = default;
+  // Leaves a thread that is stuck in a close behind; the process is about to end.
+  ~Closer();
+  Closer(const Closer&) = delete;
+  Closer& operator=(const Closer&) = delete;
+
+  // Any thread. False: too many wait already because a close is stuck; the descriptor is leaked, and no more
+  // should be taken.
+  bool close(shm::Fd fd);
+
+ private:
+  static constexpr std::size_t kMaxWaiting = 64;
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<shm::Fd> waiting;
+    bool ending = false;
+  };
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace baton::daemon

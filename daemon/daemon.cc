@@ -1,0 +1,292 @@
+#include "daemon/daemon.h"
+
+#include <pwd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "daemon/slots.h"
+#include "ipc/error.h"
+
+namespace baton::daemon {
+namespace {
+
+// After the bound of a stop: what is left of a task's grace, at most.
+constexpr std::chrono::nanoseconds kStopGrace = std::chrono::seconds(5);
+// Beyond that no worker is waited for.
+constexpr std::chrono::nanoseconds kKillAfter = std::chrono::seconds(10);
+// The IO lane's commands, where no cgroup weighs them: nice 10 is about a tenth of nice 0.
+constexpr unsigned kIoNice = 10;
+
+Retention retentionOf(const Config& config) {
+  Retention retention;
+  retention.entries = config.finishedKeep;
+  retention.age = config.finishedAge;
+  return retention;
+}
+
+SchedulerOptions schedulerOptions(const Config& config, unsigned slots) {
+  SchedulerOptions options;
+  options.slots = slots;
+  options.ioPerUid = static_cast<unsigned>(config.ioTasks);
+  options.quantum = config.quantum;
+  options.parkedPerUid = static_cast<unsigned>(config.parked);
+  return options;
+}
+
+std::uint64_t ownResidentBytes() {
+  std::ifstream file("/proc/self/statm");
+  std::uint64_t size = 0;
+  std::uint64_t resident = 0;
+  file >> size >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// Detached work of a user without linger ends at logout, where logind manages logins.
+bool endsAtLogout() {
+  if (::getuid() == 0 || ::access("/run/systemd/users", F_OK) != 0) return false;
+  const passwd* entry = ::getpwuid(::getuid());
+  return entry != nullptr && ::access((std::string("/var/lib/systemd/linger/") + entry->pw_name).c_str(), F_OK) != 0;
+}
+
+}  // namespace
+
+PoolOptions Daemon::poolOptions() const {
+  const Config& config = config_.values();
+  PoolOptions options;
+  options.workerProgram = options_.workerProgram;
+  options.socketPath = options_.places.socketPath;
+  options.slots = scheduler_.slots();
+  options.maxTasks = config.workerMaxTasks;
+  options.maxMemory = config.workerMaxMemory;
+  options.idle = config.workerIdle;
+  options.ioNice = kIoNice;
+  return options;
+}
+
+Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
+    : loop_(loop),
+      log_(log),
+      options_(options),
+      config_(LoadedConfig::load(options.configFile, options.dropInDirectory)),
+      startedAt_(monotonicNow()),
+      ids_(options.places.stateDirectory),
+      logs_({options.places.stateDirectory + "/logs", config_.values().logTotal, config_.values().logPerTask, true}),
+      registry_(ids_, retentionOf(config_.values())),
+      scheduler_(schedulerOptions(config_.values(), countSlots(config_.values().slots).slots)),
+      pool_(loop, logs_, poolOptions()),
+      reaper_(loop, pool_),
+      contexts_(config_.values().contextBytes, Powers::ofThisProcess()),
+      dispatcher_({loop, registry_, scheduler_, pool_, store_}),
+      subscriptions_({registry_, dispatcher_, pool_}),
+      requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_, *this}),
+      socket_(loop, options.places),
+      server_(loop, requests_, closer_,
+              {config_.values().connections, [uid = ::getuid()](Uid peer) { return peer == uid || peer == 0; }}) {
+  slotsReason_ = countSlots(config_.values().slots).reason;
+  options_.places.socketPath = socket_.path();
+  pool_.setOptions(poolOptions());
+  pool_.setEvents(dispatcher_);
+  dispatcher_.setObserver(subscriptions_);
+  subscriptions_.setServer(server_);
+  requests_.setServer(server_);
+  registry_.onDrop = [this](const Task& task) { logs_.forget(task.key); };
+  reaper_.onChange = [this] { finishIfDone(); };
+  socket_.onRenewed = [this](shm::Fd fresh) {
+    log_.write(Priority::warning, "the socket was removed; made again");
+    server_.listen(std::move(fresh));
+  };
+  turnEnd_ = loop_.onPost([this] { endOfTurn(); });
+  turnEnd_.enable(true);
+  idleTimer_ = loop_.onTimer([this] { stop(true); });
+  endTimer_ = loop_.onTimer([this] { end_ == End::draining ? cancelAll() : endNow(); });
+  tidy_ = loop_.onIdle([this] {
+    logs_.tidy();
+    tidy_.enable(logs_.busy());
+  });
+  statusTimer_ = loop_.onTimer([this] { tellSystemd(); });
+  for (const int signal : {SIGTERM, SIGINT}) {
+    signals_.push_back(loop_.onSignal(signal, [this] { stop(stopping_); }));
+  }
+  signals_.push_back(loop_.onSignal(SIGHUP, [this] {
+    try {
+      for (const auto& line : reload()) log_.write(Priority::notice, "reload: " + line);
+    } catch (const Error& error) {
+      log_.write(Priority::error, std::string("reload: ") + error.what());
+    }
+  }));
+  server_.listen(socket_.take());
+  watchIdle();
+}
+
+Daemon::~Daemon() = default;
+
+int Daemon::run() {
+  loop_.answerWatchdog();
+  ::sd_notify(0, "READY=1");
+  tellSystemd();
+  return loop_.run();
+}
+
+void Daemon::endOfTurn() {
+  pool_.flush();
+  server_.flush();
+  pool_.flush();
+  watchIdle();
+  if (logs_.busy()) tidy_.enable(true);
+  if (stopping_) finishIfDone();
+}
+
+void Daemon::watchIdle() {
+  const bool idle = registry_.unfinished() == 0 && server_.size() == 0;
+  if (idle == idle_) return;
+  idle_ = idle;
+  const auto after = config_.values().idleExit;
+  if (idle && after.count() > 0) {
+    idleTimer_.arm(after);
+  } else {
+    idleTimer_.disarm();
+  }
+  statusTimer_.arm(std::chrono::seconds(1));
+}
+
+void Daemon::tellSystemd() {
+  if (::getenv("NOTIFY_SOCKET") == nullptr) return;
+  const std::string text = std::to_string(registry_.count(State::RUNNING)) + " tasks run on " +
+                           std::to_string(scheduler_.slots()) + " slots, " + std::to_string(scheduler_.queued()) +
+                           " wait";
+  if (text != lastStatus_) {
+    lastStatus_ = text;
+    ::sd_notify(0, ("STATUS=" + text).c_str());
+  }
+  if (!idle_) statusTimer_.arm(std::chrono::seconds(1));
+}
+
+void Daemon::setDraining(bool draining) {
+  if (draining_ != draining) subscriptions_.daemonEvent(draining ? "drained: no new work is taken" : "resumed");
+  draining_ = draining;
+}
+
+void Daemon::stop(bool now) {
+  if (!stopping_) {
+    stopping_ = true;
+    setDraining(true);
+    ::sd_notify(0, "STOPPING=1");
+    subscriptions_.daemonEvent("stopping");
+    log_.write(Priority::notice, "stopping");
+    end_ = End::draining;
+    endTimer_.arm(config_.values().stopTimeout);
+  }
+  if (now && end_ == End::draining) cancelAll();
+  // The turn that this is part of ends with finishIfDone.
+}
+
+void Daemon::cancelAll() {
+  end_ = End::cancelling;
+  endTimer_.arm(kStopGrace + kKillAfter);
+  std::vector<TaskId> keys;
+  registry_.forEach(0, [&](Registry::Entry& entry) {
+    if (entry.task != nullptr) keys.push_back(entry.task->key);
+    if (!entry.batch) return true;
+    for (const Task* task : entry.batch->tasks) {
+      if (task != nullptr) keys.push_back(task->key);
+    }
+    return true;
+  });
+  dispatcher_.freeze();
+  for (const TaskId key : keys) {
+    Task* task = registry_.find(key);
+    if (task == nullptr) continue;
+    const auto grace = std::min(kStopGrace, std::chrono::nanoseconds(task->options->graceNs));
+    dispatcher_.cancel(*task, grace, Cause::DAEMON_STOPPED, "the daemon was stopped");
+  }
+  finishIfDone();
+}
+
+void Daemon::finishIfDone() {
+  if (end_ == End::no || end_ == End::killing || registry_.unfinished() > 0) {
+    if (end_ == End::killing && reaper_.nothingLeft()) loop_.exit(0);
+    return;
+  }
+  endNow();
+}
+
+void Daemon::endNow() {
+  if (end_ == End::killing) {
+    // Something cannot be killed: the guard or the kernel will see to it.
+    loop_.exit(1);
+    return;
+  }
+  end_ = End::killing;
+  dispatcher_.freeze();
+  socket_.remove();
+  server_.flush();
+  pool_.killAll();
+  endTimer_.arm(kKillAfter);
+  if (reaper_.nothingLeft()) loop_.exit(0);
+}
+
+std::vector<std::string> Daemon::reload() {
+  const LoadedConfig fresh = LoadedConfig::load(options_.configFile, options_.dropInDirectory);
+  auto lines = diffConfig(config_.values(), fresh.values());
+  config_ = fresh;
+  const Config& config = config_.values();
+  const SlotCount count = countSlots(config.slots);
+  slotsReason_ = count.reason;
+  scheduler_.setSlots(count.slots, monotonicNow());
+  pool_.setOptions(poolOptions());
+  registry_.setRetention(retentionOf(config));
+  contexts_.setLimit(config.contextBytes);
+  logs_.setLimits(config.logTotal, config.logPerTask);
+  server_.setMaxConnections(config.connections);
+  idle_ = !idle_;
+  watchIdle();
+  dispatcher_.dispatch();
+  return lines;
+}
+
+void Daemon::fillStatus(ipc::wire::Status::Builder status) const {
+  status.setVersion(BATON_VERSION);
+  status.setPid(::getpid());
+  status.setUptimeNs(static_cast<std::uint64_t>((monotonicNow() - startedAt_).count()));
+  status.setSlots(scheduler_.slots());
+  status.setSlotsReason(slotsReason_);
+  status.setSlotsUsed(scheduler_.used());
+  status.setSlotsOver(scheduler_.over());
+  status.setIoRunning(scheduler_.ioRunning(::getuid()));
+  status.setIoLimit(static_cast<std::uint32_t>(config_.values().ioTasks));
+  status.setQueued(registry_.count(State::QUEUED));
+  status.setHeld(registry_.count(State::HELD));
+  status.setRunning(registry_.count(State::RUNNING));
+  status.setParked(scheduler_.parked());
+  status.setFinishedKept(registry_.finishedEntries());
+  status.setSubmittedEver(registry_.submittedEver());
+  status.setEndedEver(registry_.endedEver());
+  status.setWorkers(static_cast<std::uint32_t>(pool_.size()));
+  status.setWorkersLost(pool_.lost());
+  status.setWorkersStarted(pool_.started());
+  status.setDraining(draining_);
+  status.setStopping(stopping_);
+  status.setContexts(static_cast<std::uint32_t>(contexts_.size()));
+  status.setContextBytes(contexts_.bytes());
+  status.setLogBytes(logs_.usedBytes());
+  status.setLogLimitBytes(logs_.totalBytes());
+  status.setRssBytes(ownResidentBytes());
+  status.setTreeEnd(options_.guarded ? "worker, daemon and guard are subreapers and kill what is left"
+                                     : "worker and daemon are subreapers and kill what is left");
+  auto notes = status.initNotes(static_cast<unsigned>(options_.notes.size()));
+  for (unsigned i = 0; i < notes.size(); ++i) notes.set(i, options_.notes[i]);
+  status.setSocket(socket_.path());
+  status.setStateDirectory(options_.places.stateDirectory);
+  status.setMode("user");
+  status.setStrays(reaper_.straysEnded());
+}
+
+std::string Daemon::noticeOnce() {
+  if (std::exchange(noticed_, true) || !endsAtLogout()) return {};
+  return "this work ends when you log out; `loginctl enable-linger` keeps it running";
+}
+
+}  // namespace baton::daemon

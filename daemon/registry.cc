@@ -1,0 +1,143 @@
+#include "daemon/registry.h"
+
+namespace baton::daemon {
+
+Task& Registry::makeTask(Uid uid) {
+  const TaskId key = ++lastKey_;
+  Task& task = tasks_[key];
+  task.key = key;
+  task.uid = uid;
+  ++counts_[static_cast<std::size_t>(task.state)];
+  ++unfinishedOf_[uid];
+  ++submittedEver_;
+  return task;
+}
+
+Task& Registry::addTask(Uid uid) {
+  const std::uint64_t number = ids_.take();
+  Task& task = makeTask(uid);
+  task.number = number;
+  entries_[number] = Entry{number, uid, &task, nullptr};
+  return task;
+}
+
+Batch& Registry::addBatch(Uid uid) {
+  const std::uint64_t number = ids_.take();
+  auto batch = std::make_unique<Batch>();
+  batch->number = number;
+  batch->uid = uid;
+  Batch& result = *batch;
+  entries_[number] = Entry{number, uid, nullptr, std::move(batch)};
+  return result;
+}
+
+Task& Registry::addTaskTo(Batch& batch) {
+  Task& task = makeTask(batch.uid);
+  task.number = batch.number;
+  task.batch = &batch;
+  batch.tasks.push_back(&task);
+  task.index = static_cast<std::uint32_t>(batch.tasks.size());
+  ++batch.total;
+  ++batch.counts[static_cast<std::size_t>(task.state)];
+  return task;
+}
+
+Task* Registry::find(TaskId key) {
+  const auto found = tasks_.find(key);
+  return found == tasks_.end() ? nullptr : &found->second;
+}
+
+Registry::Entry* Registry::entry(std::uint64_t number, Uid uid) {
+  const auto found = entries_.find(number);
+  return found == entries_.end() || found->second.uid != uid ? nullptr : &found->second;
+}
+
+void Registry::forEach(std::uint64_t after, const std::function<bool(Entry&)>& visit) {
+  for (auto at = entries_.upper_bound(after); at != entries_.end(); ++at) {
+    if (!visit(at->second)) return;
+  }
+}
+
+void Registry::setState(Task& task, State state) {
+  const auto from = static_cast<std::size_t>(task.state);
+  const auto to = static_cast<std::size_t>(state);
+  --counts_[from];
+  ++counts_[to];
+  if (task.batch != nullptr) {
+    --task.batch->counts[from];
+    ++task.batch->counts[to];
+  }
+  if (isEnd(state) && !isEnd(task.state)) {
+    ++endedEver_;
+    if (--unfinishedOf_[task.uid] == 0) unfinishedOf_.erase(task.uid);
+  }
+  task.state = state;
+}
+
+std::uint64_t Registry::unfinished() const {
+  std::uint64_t sum = 0;
+  for (const auto& [uid, count] : unfinishedOf_) sum += count;
+  return sum;
+}
+
+std::uint64_t Registry::unfinished(Uid uid) const {
+  const auto found = unfinishedOf_.find(uid);
+  return found == unfinishedOf_.end() ? 0 : found->second;
+}
+
+void Registry::retire(Task& task) {
+  if (task.batch == nullptr) {
+    finishedEntries_.push_back(task.number);
+    while (finishedEntries_.size() > retention_.entries) dropOldestEntry();
+    return;
+  }
+  // The client of an attached batch has been told how each task ended; what went wrong is kept for `show`.
+  if (task.batch->attached && task.state == State::SUCCEEDED) {
+    drop(task);
+    return;
+  }
+  finishedTasks_.push_back(task.key);
+  while (finishedTasks_.size() > retention_.tasks) {
+    const TaskId oldest = finishedTasks_.front();
+    finishedTasks_.pop_front();
+    if (Task* known = find(oldest)) drop(*known);
+  }
+}
+
+void Registry::retire(Batch& batch) {
+  finishedEntries_.push_back(batch.number);
+  while (finishedEntries_.size() > retention_.entries) dropOldestEntry();
+}
+
+void Registry::dropAged(std::uint64_t nowNs) {
+  const auto age = static_cast<std::uint64_t>(retention_.age.count());
+  while (!finishedEntries_.empty() && age > 0) {
+    const Entry& oldest = entries_.at(finishedEntries_.front());
+    const std::uint64_t ended = oldest.task != nullptr ? oldest.task->endedNs : oldest.batch->endedNs;
+    if (ended + age > nowNs) return;
+    dropOldestEntry();
+  }
+}
+
+void Registry::dropOldestEntry() {
+  const auto found = entries_.find(finishedEntries_.front());
+  finishedEntries_.pop_front();
+  if (found == entries_.end()) return;
+  if (found->second.task != nullptr) {
+    drop(*found->second.task);
+  } else {
+    for (Task* task : found->second.batch->tasks) {
+      if (task != nullptr) drop(*task);
+    }
+  }
+  entries_.erase(found);
+}
+
+void Registry::drop(Task& task) {
+  if (onDrop) onDrop(task);
+  --counts_[static_cast<std::size_t>(task.state)];
+  if (task.batch != nullptr) task.batch->tasks[task.index - 1] = nullptr;
+  tasks_.erase(task.key);
+}
+
+}  // namespace baton::daemon

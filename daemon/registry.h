@@ -1,0 +1,85 @@
+// Every task and batch the daemon knows: lookup, counts, listing order, and how long the finished ones are
+// kept. Decides nothing about running them. Single-threaded.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <unordered_map>
+
+#include "daemon/ids.h"
+#include "daemon/task.h"
+
+namespace baton::daemon {
+
+struct Retention {
+  std::uint64_t entries = 1000;      // finished tasks and batches
+  std::chrono::nanoseconds age{};
+  // Records of finished tasks in all, those of batches included: a batch counts as one entry however many it has.
+  std::uint64_t tasks = 100'000;
+};
+
+class Registry {
+ public:
+  // What users call by a number: a task of its own, or a batch.
+  struct Entry {
+    TaskId id = 0;
+    Uid uid = 0;
+    Task* task = nullptr;
+    std::unique_ptr<Batch> batch;
+  };
+
+  Registry(IdCounter& ids, Retention retention) : ids_(ids), retention_(retention) {}
+
+  // A new record with a number of its own; the reference is valid until the record is dropped.
+  Task& addTask(Uid uid);
+  Batch& addBatch(Uid uid);
+  // A new record in the batch, with the next index.
+  Task& addTaskTo(Batch& batch);
+
+  Task* find(TaskId key);
+  // The entry with this number; nullptr: unknown, or another uid's.
+  Entry* entry(std::uint64_t number, Uid uid);
+  // In the order of numbers, from the first greater than `after`, until `visit` returns false.
+  void forEach(std::uint64_t after, const std::function<bool(Entry&)>& visit);
+
+  // The only way a state changes: keeps the counts.
+  void setState(Task& task, State state);
+  // To be called once a task has ended and everyone has been told; it and older ones may be dropped by it.
+  void retire(Task& task);
+  // The same for a batch, once it has ended.
+  void retire(Batch& batch);
+  // Drops what is older than the retention's age.
+  void dropAged(std::uint64_t nowNs);
+  void setRetention(const Retention& retention) { retention_ = retention; }
+
+  std::uint64_t count(State state) const { return counts_[static_cast<std::size_t>(state)]; }
+  // Not ended.
+  std::uint64_t unfinished() const;
+  std::uint64_t unfinished(Uid uid) const;
+  std::size_t finishedEntries() const { return finishedEntries_.size(); }
+  std::uint64_t submittedEver() const { return submittedEver_; }
+  std::uint64_t endedEver() const { return endedEver_; }
+
+  // Called before a record is dropped; set once.
+  std::function<void(const Task&)> onDrop;
+
+ private:
+  void drop(Task& task);
+  void dropOldestEntry();
+  Task& makeTask(Uid uid);
+
+  IdCounter& ids_;
+  Retention retention_;
+  std::unordered_map<TaskId, Task> tasks_;
+  std::map<std::uint64_t, Entry> entries_;
+  std::deque<std::uint64_t> finishedEntries_;  // oldest first
+  std::deque<TaskId> finishedTasks_;           // those of batches, oldest first; may hold dropped ones
+  std::unordered_map<Uid, std::uint64_t> unfinishedOf_;
+  std::array<std::uint64_t, kStates> counts_{};
+  TaskId lastKey_ = 0;
+  std::uint64_t submittedEver_ = 0;
+  std::uint64_t endedEver_ = 0;
+};
+
+}  // namespace baton::daemon

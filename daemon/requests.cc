@@ -1,0 +1,150 @@
+#include "daemon/requests.h"
+
+#include "ipc/error.h"
+
+namespace baton::daemon {
+namespace {
+
+constexpr unsigned kMaxRefs = 10'000;
+
+std::string nameOf(ipc::wire::TaskRef::Reader ref) {
+  std::string name = std::to_string(ref.getId());
+  if (ref.getIndex() != 0) name += "." + std::to_string(ref.getIndex());
+  return name;
+}
+
+}  // namespace
+
+void Requests::handle(Session& session, ipc::ReceivedFrame& received) {
+  const Frame frame = received.get();
+  const RequestId request = frame.getId();
+  if (request == 0 || request >= std::uint64_t{1} << 53) {
+    throw Error(Code::protocol, "a request without an id");
+  }
+  if (!session.greeted && !frame.isHello()) {
+    throw Error(Code::protocol, "the first frame must be hello");
+  }
+  try {
+    const bool known = handleTasks(session, request, received) || handleQueries(session, request, frame) ||
+                       handleControl(session, request, frame);
+    if (!known) throw Error(Code::usage, "this daemon does not know that request");
+  } catch (const Error& error) {
+    if (error.code() == Code::protocol) throw;
+    auto message = std::make_unique<ipc::Message>();
+    writeError(error, request, *message);
+    parts_.subscriptions.finish(session, request, std::move(message));
+  }
+}
+
+bool Requests::handleTasks(Session& session, RequestId request, ipc::ReceivedFrame& received) {
+  const Frame frame = received.get();
+  switch (frame.which()) {
+    case ipc::wire::Frame::HELLO: hello(session, request, frame.getHello()); return true;
+    case ipc::wire::Frame::PING: ok(session, request); return true;
+    case ipc::wire::Frame::SUBMIT: submit(session, request, received); return true;
+    case ipc::wire::Frame::OPEN_BATCH: openBatch(session, request, received); return true;
+    case ipc::wire::Frame::ADD_TASKS: addTasks(session, request, frame.getAddTasks()); return true;
+    case ipc::wire::Frame::RETRY: retry(session, request, frame.getRetry()); return true;
+    default: return false;
+  }
+}
+
+bool Requests::handleQueries(Session& session, RequestId request, Frame frame) {
+  switch (frame.which()) {
+    case ipc::wire::Frame::LIST: list(session, request, frame.getList()); return true;
+    case ipc::wire::Frame::SHOW: show(session, request, frame.getShow()); return true;
+    case ipc::wire::Frame::EXPLAIN: explain(session, request, frame.getExplain()); return true;
+    case ipc::wire::Frame::WAIT: wait(session, request, frame.getWait()); return true;
+    case ipc::wire::Frame::LOGS: logs(session, request, frame.getLogs().getRef()); return true;
+    case ipc::wire::Frame::EVENTS:
+      parts_.subscriptions.follow(session, request, frame.getEvents().getBatchTasks());
+      return true;
+    case ipc::wire::Frame::STATUS: status(session, request); return true;
+    case ipc::wire::Frame::WORKERS: workers(session, request); return true;
+    case ipc::wire::Frame::CONFIG: config(session, request); return true;
+    default: return false;
+  }
+}
+
+bool Requests::handleControl(Session& session, RequestId request, Frame frame) {
+  switch (frame.which()) {
+    case ipc::wire::Frame::CANCEL: cancel(session, request, frame.getCancel()); return true;
+    case ipc::wire::Frame::KILL: kill(session, request, frame.getKill()); return true;
+    case ipc::wire::Frame::HOLD: hold(session, request, frame.getHold()); return true;
+    case ipc::wire::Frame::RELEASE: release(session, request, frame.getRelease()); return true;
+    case ipc::wire::Frame::RECYCLE_WORKERS:
+      parts_.pool.recycle();
+      ok(session, request);
+      return true;
+    case ipc::wire::Frame::DRAIN: drain(session, request, frame.getDrain()); return true;
+    case ipc::wire::Frame::RESUME:
+      if (parts_.control.stopping()) throw Error(Code::refused, "the daemon is stopping");
+      parts_.control.setDraining(false);
+      ok(session, request);
+      return true;
+    case ipc::wire::Frame::STOP:
+      ok(session, request);
+      parts_.control.stop(frame.getStop().getNow());
+      return true;
+    case ipc::wire::Frame::RELOAD: reload(session, request); return true;
+    case ipc::wire::Frame::CONTINUE_TASK: continueTask(session, request, frame.getContinueTask()); return true;
+    default: return false;
+  }
+}
+
+void Requests::ok(Session& session, RequestId request) {
+  ipc::Message message;
+  message.frame().setOk();
+  reply(session, request, message);
+}
+
+void Requests::reply(Session& session, RequestId request, ipc::Message& message) {
+  message.frame().setId(request);
+  server_->send(session, message);
+}
+
+Requests::Target Requests::resolve(const Session& session, ipc::wire::TaskRef::Reader ref) {
+  Registry::Entry* entry = parts_.registry.entry(ref.getId(), session.uid);
+  if (entry == nullptr) throw Error(Code::unknownId, "no task or batch " + nameOf(ref));
+  if (ref.getIndex() == 0) return {entry->task, entry->batch.get()};
+  if (!entry->batch || ref.getIndex() > entry->batch->tasks.size()) {
+    throw Error(Code::unknownId, "no task " + nameOf(ref));
+  }
+  Task* task = entry->batch->tasks[ref.getIndex() - 1];
+  if (task == nullptr) {
+    throw Error(Code::unknownId, "the record of task " + nameOf(ref) + " is not kept any more");
+  }
+  return {task, nullptr};
+}
+
+std::vector<Requests::Target> Requests::select(const Session& session, ipc::wire::Selection::Reader selection) {
+  std::vector<Target> targets;
+  if (selection.getAll()) {
+    parts_.registry.forEach(0, [&](Registry::Entry& entry) {
+      const bool mine = entry.uid == session.uid;
+      if (mine && entry.task != nullptr && !isEnd(entry.task->state)) targets.push_back({entry.task, nullptr});
+      if (mine && entry.batch && !entry.batch->ended()) targets.push_back({nullptr, entry.batch.get()});
+      return true;
+    });
+    return targets;
+  }
+  if (selection.getRefs().size() > kMaxRefs) throw Error(Code::tooLarge, "at most 10,000 ids at once");
+  for (const auto ref : selection.getRefs()) targets.push_back(resolve(session, ref));
+  return targets;
+}
+
+std::vector<TaskId> Requests::tasksOf(const Session& session, ipc::wire::Selection::Reader selection,
+                                      bool unfinished) {
+  std::vector<TaskId> keys;
+  const auto add = [&](const Task* task) {
+    if (task != nullptr && (!unfinished || !isEnd(task->state))) keys.push_back(task->key);
+  };
+  for (const Target& target : select(session, selection)) {
+    add(target.task);
+    if (target.batch == nullptr) continue;
+    for (const Task* task : target.batch->tasks) add(task);
+  }
+  return keys;
+}
+
+}  // namespace baton::daemon

@@ -1,0 +1,88 @@
+// What clients ask for: one short function per request, each a translation between frames and the parts of the
+// daemon. Also the sessions' end.
+#pragma once
+
+#include "daemon/control.h"
+#include "daemon/subscriptions.h"
+
+namespace baton::daemon {
+
+class Requests final : public RequestHandler {
+ public:
+  struct Parts {
+    Loop& loop;
+    Registry& registry;
+    Scheduler& scheduler;
+    Dispatcher& dispatcher;
+    Pool& pool;
+    ContextTable& contexts;
+    LogStore& logs;
+    Closer& closer;
+    Subscriptions& subscriptions;
+    Control& control;
+  };
+  explicit Requests(const Parts& parts) : parts_(parts) {}
+  void setServer(Server& server) { server_ = &server; }
+
+  void handle(Session& session, ipc::ReceivedFrame& frame) override;
+  void closed(Session& session) override { parts_.subscriptions.sessionClosed(session); }
+  void drained(Session& session) override { parts_.subscriptions.sessionDrained(session); }
+
+ private:
+  using Frame = ipc::wire::Frame::Reader;
+  struct Target {
+    Task* task = nullptr;    // one of them
+    Batch* batch = nullptr;
+  };
+
+  // requests_submit.cc
+  void hello(Session& session, RequestId request, ipc::wire::Hello::Reader hello);
+  void submit(Session& session, RequestId request, ipc::ReceivedFrame& frame);
+  void openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame);
+  void addTasks(Session& session, RequestId request, ipc::wire::AddTasks::Reader adding);
+  void retry(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source, std::vector<shm::Fd>& fds);
+  shm::Fd takeParcel(const TaskOptions& options, std::vector<shm::Fd>& fds);
+  void checkRoom(const Session& session, std::uint64_t tasks) const;
+  Task& fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
+             const std::shared_ptr<const Context>& context, std::string argv);
+
+  // requests_query.cc
+  void list(Session& session, RequestId request, ipc::wire::ListRequest::Reader listing);
+  void listBatch(Session& session, RequestId request, ipc::wire::ListRequest::Reader listing);
+  void show(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  void explain(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  std::vector<std::string> explanationOf(const Task& task, const std::vector<std::string>& holders,
+                                         std::size_t ahead) const;
+  void wait(Session& session, RequestId request, ipc::wire::WaitRequest::Reader wait);
+  void logs(Session& session, RequestId request, ipc::wire::TaskRef::Reader ref);
+  void status(Session& session, RequestId request);
+  void workers(Session& session, RequestId request);
+  void config(Session& session, RequestId request);
+
+  // requests_control.cc
+  void cancel(Session& session, RequestId request, ipc::wire::CancelRequest::Reader cancel);
+  void kill(Session& session, RequestId request, ipc::wire::KillRequest::Reader kill);
+  void hold(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  void release(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  void drain(Session& session, RequestId request, bool wait);
+  void reload(Session& session, RequestId request);
+  void continueTask(Session& session, RequestId request, ipc::wire::Continue::Reader order);
+
+  // requests.cc
+  bool handleTasks(Session& session, RequestId request, ipc::ReceivedFrame& frame);
+  bool handleQueries(Session& session, RequestId request, Frame frame);
+  bool handleControl(Session& session, RequestId request, Frame frame);
+  void ok(Session& session, RequestId request);
+  void reply(Session& session, RequestId request, ipc::Message& message);
+  // Throws Error(unknownId) that names the first reference to nothing of this uid's.
+  std::vector<Target> select(const Session& session, ipc::wire::Selection::Reader selection);
+  // The tasks of a selection, those of batches one by one. `unfinished`: only those.
+  std::vector<TaskId> tasksOf(const Session& session, ipc::wire::Selection::Reader selection, bool unfinished);
+  Target resolve(const Session& session, ipc::wire::TaskRef::Reader ref);
+
+  Parts parts_;
+  Server* server_ = nullptr;
+};
+
+}  // namespace baton::daemon

@@ -1,0 +1,221 @@
+// Requests that make tasks.
+#include <capnp/serialize.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+#include "daemon/assign.h"
+#include "daemon/requests.h"
+#include "ipc/error.h"
+#include "shm/memfd.h"
+
+namespace baton::daemon {
+namespace {
+
+constexpr std::size_t kMaxContextBytes = std::size_t{2} << 20;
+constexpr std::size_t kMaxProgramBytes = 256;
+
+bool isParcel(int fd) {
+  int type = 0;
+  socklen_t size = sizeof(type);
+  return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
+}
+
+}  // namespace
+
+void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Reader hello) {
+  if (session.greeted) throw Error(Code::protocol, "a second hello");
+  if (hello.getMajor() != ipc::wire::VERSION_MAJOR) {
+    session.closing = true;
+    throw Error(Code::version, "this daemon speaks protocol version " + std::to_string(ipc::wire::VERSION_MAJOR) +
+                                   "." + std::to_string(ipc::wire::VERSION_MINOR) + ", the client " +
+                                   std::to_string(hello.getMajor()) + "." + std::to_string(hello.getMinor()));
+  }
+  session.greeted = true;
+  session.program = std::string(hello.getProgram().cStr()).substr(0, kMaxProgramBytes);
+  const auto inside = hello.getTask();
+  if (const Task* task = parts_.dispatcher.taskInside({inside.cStr(), inside.size()}, session.uid)) {
+    session.inside = task->key;
+  }
+  ipc::Message message;
+  auto reply = message.frame().initHelloReply();
+  reply.setMajor(ipc::wire::VERSION_MAJOR);
+  reply.setMinor(ipc::wire::VERSION_MINOR);
+  reply.setVersion(BATON_VERSION);
+  reply.setSlots(parts_.scheduler.slots());
+  reply.setPid(::getpid());
+  reply.setMaxFrameBytes(ipc::kMaxFrameBytes);
+  reply.setIoTasks(static_cast<std::uint32_t>(parts_.control.config().values().ioTasks));
+  this->reply(session, request, message);
+}
+
+void Requests::checkRoom(const Session& session, std::uint64_t tasks) const {
+  if (parts_.control.draining()) {
+    throw Error(Code::refused, parts_.control.stopping() ? "the daemon is stopping and takes no new work"
+                                                         : "the daemon is drained and takes no new work; "
+                                                           "`batonctl resume` ends that");
+  }
+  const std::uint64_t limit = parts_.control.config().values().queueLimit;
+  if (parts_.registry.unfinished(session.uid) + tasks > limit) {
+    throw Error(Code::quota, "more than " + std::to_string(limit) + " unfinished tasks (config queue_limit)");
+  }
+}
+
+std::shared_ptr<const Context> Requests::contextOf(ipc::wire::ContextSource::Reader source,
+                                                   std::vector<shm::Fd>& fds) {
+  if (source.isInline()) return parts_.contexts.intern(source.getInline());
+  if (!source.isMemfdBytes() || fds.empty()) throw Error(Code::usage, "a task needs a context");
+  const std::uint64_t size = source.getMemfdBytes();
+  if (size > kMaxContextBytes || size % sizeof(capnp::word) != 0) {
+    throw Error(Code::tooLarge, "environment and arguments of a task take at most 2 MiB, not " +
+                                    std::to_string(size) + " bytes");
+  }
+  shm::Fd fd = std::move(fds.front());
+  fds.erase(fds.begin());
+  const auto bytes = shm::readSealedMemfd(fd.get(), size);
+  parts_.closer.close(std::move(fd));
+  if (!bytes) throw Error(Code::usage, "the context's descriptor is no sealed memfd of the size told");
+  auto words = kj::heapArray<capnp::word>(size / sizeof(capnp::word));
+  std::memcpy(words.begin(), bytes->data(), size);
+  capnp::ReaderOptions options;
+  options.traversalLimitInWords = 8 * words.size() + 1024;
+  options.nestingLimit = ipc::kMaxNesting;
+  capnp::FlatArrayMessageReader message(words, options);
+  return parts_.contexts.intern(message.getRoot<ipc::wire::Context>());
+}
+
+shm::Fd Requests::takeParcel(const TaskOptions& options, std::vector<shm::Fd>& fds) {
+  if (options.output != OutputMode::PARCEL) return {};
+  if (fds.empty() || !isParcel(fds.front().get())) {
+    throw Error(Code::usage, "a task whose output is a parcel needs the parcel");
+  }
+  shm::Fd parcel = std::move(fds.front());
+  fds.erase(fds.begin());
+  return parcel;
+}
+
+Task& Requests::fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
+                     const std::shared_ptr<const Context>& context, std::string argv) {
+  task.options = options;
+  task.context = context;
+  task.argv = std::move(argv);
+  return task;
+}
+
+void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
+  const auto asked = frame.get().getSubmit();
+  checkRoom(session, 1);
+  auto options = std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
+  if (options->output == OutputMode::STREAM) throw Error(Code::usage, "only a batch's output can be streamed");
+  std::string argv = joinWords(asked.getArgv());
+  shm::Fd parcel = takeParcel(*options, frame.fds);
+  auto context = contextOf(asked.getContext(), frame.fds);
+  parts_.subscriptions.open(session, request, asked.getAttached());
+  Task& task = fill(parts_.registry.addTask(session.uid), options, context, std::move(argv));
+  task.terminals = asked.getTerminal().getIsTerminal() & 7;
+  task.foreground = asked.getTerminal().getForeground();
+  if (asked.getAttached()) parts_.subscriptions.attach(session, request, task);
+  const std::string notice = asked.getAttached() ? "" : parts_.control.noticeOnce();
+  parts_.dispatcher.submit(task, std::move(parcel), [this, id = session.id, request, key = task.key, notice] {
+    const Task* known = parts_.registry.find(key);
+    Session* client = server_->find(id);
+    if (known == nullptr) return;
+    parts_.subscriptions.submitted(*known);
+    if (client == nullptr) return;
+    if (!notice.empty()) {
+      ipc::Message message;
+      message.frame().setNotice(notice);
+      reply(*client, request, message);
+    }
+    auto message = std::make_unique<ipc::Message>();
+    if (known->attached) {
+      message->frame().setAccepted(known->number);
+      reply(*client, request, *message);
+    } else {
+      message->frame().setSubmitted(known->number);
+      parts_.subscriptions.finish(*client, request, std::move(message));
+    }
+  });
+  parts_.dispatcher.dispatch();
+}
+
+void Requests::openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
+  const auto asked = frame.get().getOpenBatch();
+  checkRoom(session, 0);
+  auto options = std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
+  if (options->output == OutputMode::PARCEL) throw Error(Code::usage, "a batch's output cannot be a parcel");
+  if (options->output == OutputMode::STREAM && !asked.getAttached()) {
+    throw Error(Code::usage, "output can only be streamed to a client that is attached");
+  }
+  auto context = contextOf(asked.getContext(), frame.fds);
+  parts_.subscriptions.open(session, request, true);
+  Batch& batch = parts_.registry.addBatch(session.uid);
+  batch.options = options;
+  batch.context = context;
+  batch.attached = asked.getAttached();
+  parts_.subscriptions.attach(session, request, batch);
+  parts_.dispatcher.openBatch(batch, [this, id = session.id, request, number = batch.number] {
+    Session* client = server_->find(id);
+    if (client == nullptr) return;
+    ipc::Message message;
+    message.frame().setAccepted(number);
+    reply(*client, request, message);
+  });
+}
+
+void Requests::addTasks(Session& session, RequestId request, ipc::wire::AddTasks::Reader adding) {
+  const auto opened = session.batches.find(adding.getBatch());
+  Registry::Entry* entry = parts_.registry.entry(adding.getBatch(), session.uid);
+  if (opened == session.batches.end() || entry == nullptr || !entry->batch || entry->batch->closed) {
+    throw Error(Code::unknownId, "no open batch " + std::to_string(adding.getBatch()) + " of this connection");
+  }
+  checkRoom(session, adding.getTasks().size());
+  Batch& batch = *entry->batch;
+  std::vector<std::string> commands;
+  commands.reserve(adding.getTasks().size());
+  for (const auto task : adding.getTasks()) commands.push_back(joinWords(task.getArgv()));
+  for (auto& argv : commands) {
+    if (batch.firstArgv.empty()) batch.firstArgv = argv;
+    Task& task = fill(parts_.registry.addTaskTo(batch), batch.options, batch.context, std::move(argv));
+    task.attached = batch.attached;
+    parts_.subscriptions.submitted(task);
+    parts_.dispatcher.submit(task, {}, {});
+  }
+  const bool last = adding.getLast();
+  ok(session, request);
+  if (last) parts_.dispatcher.closeBatch(batch);
+  parts_.dispatcher.dispatch();
+}
+
+void Requests::retry(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
+  const auto keys = tasksOf(session, selection, false);
+  checkRoom(session, keys.size());
+  std::vector<const Task*> ended;
+  for (const TaskId key : keys) {
+    const Task* task = parts_.registry.find(key);
+    if (!isEnd(task->state)) {
+      throw Error(Code::refused, "task " + labelOf(*task) + " has not ended; only ended ones are tried again");
+    }
+    if (task->options->output != OutputMode::LOG) {
+      throw Error(Code::refused, "task " + labelOf(*task) + " ran for a client that waited; run it again from there");
+    }
+    ended.push_back(task);
+  }
+  ipc::Message message;
+  auto ids = message.frame().initSubmittedMany(static_cast<unsigned>(ended.size()));
+  std::vector<TaskId> made;
+  for (unsigned i = 0; i < ids.size(); ++i) {
+    Task& task = fill(parts_.registry.addTask(session.uid), ended[i]->options, ended[i]->context, ended[i]->argv);
+    ids.set(i, task.number);
+    made.push_back(task.key);
+  }
+  reply(session, request, message);
+  for (const TaskId key : made) {
+    Task* task = parts_.registry.find(key);
+    parts_.subscriptions.submitted(*task);
+    parts_.dispatcher.submit(*task, {}, {});
+  }
+  parts_.dispatcher.dispatch();
+}
+
+}  // namespace baton::daemon

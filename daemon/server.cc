@@ -1,0 +1,224 @@
+#include "daemon/server.h"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace baton::daemon {
+namespace {
+
+constexpr int kAcceptsPerTurn = 16;
+constexpr int kFramesPerTurn = 16;
+// When descriptors run out: somebody else may free some.
+constexpr std::chrono::nanoseconds kAcceptRetry = std::chrono::milliseconds(100);
+// Half of what stops the reading: no flapping.
+constexpr std::size_t kDrainedBytes = kMaxUnsentBytes / 2;
+
+}  // namespace
+
+void writeError(const Error& error, RequestId request, ipc::Message& message) {
+  message.frame().setId(request);
+  auto reply = message.frame().initError();
+  reply.setCode(static_cast<std::uint16_t>(error.code()));
+  reply.setText(error.what());
+}
+
+Server::Server(Loop& loop, RequestHandler& handler, Closer& closer, ServerOptions options)
+    : loop_(loop), handler_(handler), closer_(closer), options_(std::move(options)) {
+  acceptAgain_ = loop_.onTimer([this] {
+    if (listenSource_) listenSource_.setEvents(EPOLLIN);
+  });
+  readAgain_ = loop_.onTurn([this] {
+    readAgain_.enable(false);
+    for (const SessionId id : std::exchange(again_, {})) readable(id);
+  });
+}
+
+Server::~Server() = default;
+
+void Server::listen(shm::Fd socket) {
+  listenSource_.reset();
+  listener_ = std::move(socket);
+  const int flags = ::fcntl(listener_.get(), F_GETFL);
+  ::fcntl(listener_.get(), F_SETFL, flags | O_NONBLOCK);
+  listenSource_ = loop_.onIo(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept(); });
+}
+
+void Server::accept() {
+  for (int i = 0; i < kAcceptsPerTurn; ++i) {
+    shm::Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (socket) {
+      admit(std::move(socket));
+      continue;
+    }
+    if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (errno != EAGAIN) {
+      listenSource_.setEvents(0);
+      acceptAgain_.arm(kAcceptRetry);
+    }
+    return;
+  }
+}
+
+void Server::admit(shm::Fd socket) {
+  ucred peer{};
+  socklen_t size = sizeof(peer);
+  if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return;
+  auto session = std::make_unique<Session>();
+  session->id = ++lastId_;
+  session->uid = peer.uid;
+  session->pid = peer.pid;
+  session->connection = std::make_unique<ipc::Connection>(std::move(socket));
+  Session& made = *session;
+  sessions_[made.id] = std::move(session);
+  const std::size_t count = ++perUid_[made.uid];
+  if (!options_.admits(made.uid) || count > options_.maxConnections) {
+    const bool full = options_.admits(made.uid);
+    ipc::Message message;
+    writeError(full ? Error(Code::quota, "too many connections of yours: at most " +
+                                             std::to_string(options_.maxConnections) + " (config connections)")
+                    : Error(Code::refused, "this daemon serves another user"),
+               0, message);
+    made.closing = true;
+    send(made, message);
+  }
+  made.source = loop_.onIo(made.connection->fd(), made.closing ? 0U : std::uint32_t{EPOLLIN}, [this, id = made.id](std::uint32_t events) {
+    Session* known = find(id);
+    if ((events & EPOLLOUT) != 0 && known != nullptr && !known->dirty) {
+      known->dirty = true;
+      dirty_.push_back(id);
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id);
+  });
+}
+
+Session* Server::find(SessionId id) {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+void Server::forEach(const std::function<void(Session&)>& visit) {
+  for (auto& [id, session] : sessions_) visit(*session);
+}
+
+void Server::readable(SessionId id) {
+  try {
+    for (int frames = 0; frames < kFramesPerTurn;) {
+      Session* session = find(id);
+      if (session == nullptr || session->closing) {
+        if (session != nullptr && session->dirty == false) close(id);
+        return;
+      }
+      if (session->connection->unsentBytes() > kMaxUnsentBytes) {
+        session->stalled = true;
+        return;
+      }
+      if (auto frame = session->connection->next()) {
+        ++frames;
+        serve(*session, *frame);
+        continue;
+      }
+      const auto input = session->connection->receive();
+      if (input == ipc::Connection::Input::closed) {
+        while (auto frame = session->connection->next()) {
+          serve(*session, *frame);
+          session = find(id);
+          if (session == nullptr) return;
+        }
+        close(id);
+        return;
+      }
+      if (input == ipc::Connection::Input::wouldBlock) {
+        if (auto frame = session->connection->next()) {
+          ++frames;
+          serve(*session, *frame);
+          continue;
+        }
+        return;
+      }
+    }
+    // Frames may be left that the socket does not tell of.
+    again_.push_back(id);
+    readAgain_.enable(true);
+  } catch (const Error&) {
+    ++badFrames_;
+    close(id);
+  } catch (const kj::Exception&) {
+    ++badFrames_;
+    close(id);
+  }
+}
+
+void Server::serve(Session& session, ipc::ReceivedFrame& frame) {
+  const auto closeLeft = [&] {
+    for (auto& fd : frame.fds) closer_.close(std::move(fd));
+  };
+  try {
+    handler_.handle(session, frame);
+  } catch (...) {
+    closeLeft();
+    throw;
+  }
+  closeLeft();
+}
+
+void Server::send(Session& session, ipc::Message& message) {
+  session.connection->send(message);
+  if (!session.dirty) {
+    session.dirty = true;
+    dirty_.push_back(session.id);
+  }
+}
+
+void Server::watch(Session& session, bool unsent) {
+  if (!session.source) return;
+  const bool read = !session.closing && session.connection->unsentBytes() <= kMaxUnsentBytes;
+  session.source.setEvents((read ? std::uint32_t{EPOLLIN} : 0U) | (unsent ? std::uint32_t{EPOLLOUT} : 0U));
+}
+
+void Server::flush() {
+  // Serving what a drained client waited for may queue more.
+  for (int round = 0; round < 4 && !dirty_.empty(); ++round) {
+    for (const SessionId id : std::exchange(dirty_, {})) {
+      Session* session = find(id);
+      if (session == nullptr) continue;
+      session->dirty = false;
+      try {
+        const bool all = session->connection->flush();
+        if (all && session->closing) {
+          close(id);
+          continue;
+        }
+        watch(*session, !all);
+        if (session->connection->unsentBytes() <= kDrainedBytes) drained(*session);
+      } catch (const Error&) {
+        close(id);
+      }
+    }
+  }
+}
+
+void Server::drained(Session& session) {
+  if (session.stalled) {
+    session.stalled = false;
+    again_.push_back(session.id);
+    readAgain_.enable(true);
+  }
+  handler_.drained(session);
+}
+
+void Server::close(SessionId id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  const std::unique_ptr<Session> session = std::move(found->second);
+  sessions_.erase(found);
+  if (--perUid_[session->uid] == 0) perUid_.erase(session->uid);
+  session->source.reset();
+  handler_.closed(*session);
+}
+
+}  // namespace baton::daemon

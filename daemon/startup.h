@@ -1,0 +1,55 @@
+// What a daemon does before it serves: its lock, its socket, its own surroundings.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "daemon/loop.h"
+#include "ipc/locate.h"
+
+namespace baton::daemon {
+
+// The one daemon of this user and machine holds this lock while it lives. Waits some seconds for one that is
+// just ending. Throws Error(refused) naming the other's pid.
+shm::Fd takeGuardLock(const std::string& stateDirectory);
+
+// Nice value, affinity, limits and OOM score as a fresh login has them, as far as this process may. A sentence
+// for each that could not be had.
+std::vector<std::string> resetOwnSurroundings();
+
+// The daemon's listening socket: from systemd where it gives one, else made at `path`, and made again when it
+// is removed under us.
+class ListeningSocket {
+ public:
+  // Writes the socket's path to the file `socket` of the state directory, where clients look first.
+  ListeningSocket(Loop& loop, const ipc::Places& places);
+  ~ListeningSocket();
+
+  shm::Fd take() { return std::move(socket_); }
+  const std::string& path() const { return path_; }
+  bool fromSystemd() const { return fromSystemd_; }
+  // Set once: gets each socket that had to be made anew.
+  std::function<void(shm::Fd)> onRenewed;
+  // Removes socket and file; clients no longer find this daemon.
+  void remove();
+
+ private:
+  shm::Fd bindSocket();
+  void writePathFile() const;
+  void watch();
+  void changed();
+
+  Loop& loop_;
+  std::string path_;
+  std::string directory_;
+  std::string pathFile_;
+  bool fromSystemd_ = false;
+  bool removed_ = false;
+  shm::Fd socket_;
+  shm::Fd inotify_;
+  Source watchSource_;
+  Source retryTimer_;
+};
+
+}  // namespace baton::daemon

@@ -1,0 +1,49 @@
+#include "daemon/task.h"
+
+namespace baton::daemon {
+
+std::vector<std::string_view> splitArgv(std::string_view joined) {
+  std::vector<std::string_view> words;
+  while (!joined.empty()) {
+    const auto end = joined.find('\0');
+    words.push_back(joined.substr(0, end));
+    joined.remove_prefix(end + 1);
+  }
+  return words;
+}
+
+std::string labelOf(const Task& task) {
+  std::string label = std::to_string(task.number);
+  if (task.batch != nullptr) label += "." + std::to_string(task.index);
+  return label;
+}
+
+State stateOf(const Outcome& outcome) {
+  switch (outcome.cause) {
+    case Cause::EXITED: return outcome.exitCode == 0 ? State::SUCCEEDED : State::FAILED;
+    case Cause::TIME_LIMIT:
+    case Cause::QUEUE_LIMIT: return State::TIMED_OUT;
+    case Cause::CANCELLED:
+    case Cause::CLIENT_GONE:
+    case Cause::DAEMON_STOPPED: return State::CANCELLED;
+    default: return State::FAILED;
+  }
+}
+
+int exitCodeOf(const Outcome& outcome) {
+  switch (outcome.cause) {
+    case Cause::EXITED: return outcome.exitCode;
+    case Cause::SIGNALLED: return 128 + outcome.signal;
+    case Cause::OOM: return 137;
+    case Cause::TIME_LIMIT:
+    case Cause::QUEUE_LIMIT: return 124;
+    case Cause::CANCELLED:
+    case Cause::CLIENT_GONE:
+    case Cause::DAEMON_STOPPED: return 143;
+    case Cause::NOT_FOUND: return 127;
+    case Cause::NOT_EXECUTABLE: return 126;
+    default: return 125;
+  }
+}
+
+}  // namespace baton::daemon
