@@ -1,11 +1,7 @@
-// The verbs that change tasks: cancel, kill, retry, hold, release.
-#include <fmt/format.h>
-
+// The verbs that change tasks: cancel, kill, hold, release.
 #include <string_view>
 
 #include "ctl/exit_code.h"
-#include "ctl/json.h"
-#include "ctl/output.h"
 #include "ctl/session.h"
 #include "ctl/verbs.h"
 #include "ipc/error.h"
@@ -72,18 +68,6 @@ constexpr Arguments::Spec kKill{
         "  batonctl kill -s HUP 12\n"
         "  batonctl kill -s STOP --main 12\n"
         "  batonctl kill -9 12",
-    .words = Arguments::Words::operands};
-
-constexpr Arguments::Spec kRetry{
-    .verb = "retry",
-    .usage = kUsage,
-    .description =
-        "Run tasks that have ended once more, with the same command, directory and environment, as "
-        "new tasks.\nPrints the new ids, one a line. Of a batch: those of its tasks that failed.",
-    .footer =
-        "Examples:\n"
-        "  batonctl retry 12\n"
-        "  batonctl wait $(batonctl retry 15-19)",
     .words = Arguments::Words::operands};
 
 constexpr Arguments::Spec kHold{
@@ -171,23 +155,6 @@ int killVerb(int argc, char** argv) {
   kill.setSignal(number);
   kill.setMain(main);
   client.call(request);
-  return 0;
-}
-
-int retryVerb(int argc, char** argv) {
-  CommonOptions common;
-  Arguments arguments(kRetry);
-  arguments.common(common, Arguments::Json::yes);
-  if (!arguments.parse(argc, argv)) return 0;
-  auto client = connect(common);
-  ipc::Message request;
-  writeSelection(requiredRefs("retry", arguments.words(), client), request.frame().initRetry());
-  const auto reply = client.call(request);
-  JsonArray array;
-  for (const auto id : reply.get().getSubmittedMany()) {
-    common.json ? array.add(fmt::format("{{\"id\":\"{}\"}}", id)) : print(fmt::format("{}\n", id));
-  }
-  if (common.json) array.finish();
   return 0;
 }
 

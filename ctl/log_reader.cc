@@ -100,7 +100,9 @@ void LogReader::read(const Visitor& visitor) {
   if (parts_.empty() || parts_.back().end == kOpen) refresh();
   while (part_ < parts_.size() && (readPiece(visitor) || nextPart(visitor))) {
   }
-  if (!running_ && !gapTold_ && droppedBytes_ > 0) passGap(droppedBytes_, visitor);
+  // Elsewhere than between two parts: the log ends early.
+  const bool endsEarly = parts_.size() < 2 && droppedBytes_ > 0;
+  if (!running_ && endsEarly && !gapTold_) passGap(droppedBytes_, visitor);
 }
 
 bool LogReader::readPiece(const Visitor& visitor) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "ctl/batch_tasks.h"
 #include "ctl/log_printer.h"
 #include "ctl/log_reader.h"
 #include "ctl/output.h"
@@ -148,29 +149,6 @@ class LogSession {
   LogPrinter printer_;
 };
 
-// The tasks of a batch one by one, a task itself. A page at a time.
-void forEachTask(ipc::Client& client, const TaskRef& ref, const std::function<void(const TaskRef&)>& visit) {
-  ipc::Message show;
-  writeSelection({&ref, 1}, show.frame().initShow());
-  const auto shown = client.call(show);
-  const auto rows = shown.get().getListing().getRows();
-  if (rows.size() == 0 || !rows[0].isBatch()) {
-    visit(ref);
-    return;
-  }
-  std::uint64_t after = 0;
-  do {
-    ipc::Message request;
-    auto list = request.frame().initList();
-    list.setBatch(ref.id);
-    list.setAfter(after);
-    const auto reply = client.call(request);
-    const auto listing = reply.get().getListing();
-    for (const auto row : listing.getRows()) visit({ref.id, row.getTask().getIndex()});
-    after = listing.getNext();
-  } while (after != 0);
-}
-
 }  // namespace
 
 int logsVerb(int argc, char** argv) {
@@ -197,7 +175,10 @@ int logsVerb(int argc, char** argv) {
       LogSession(client, ref, options).print();
       continue;
     }
-    forEachTask(client, ref, [&](const TaskRef& task) { LogSession(client, task, options).print(); });
+    const bool batch = forEachTask(client, ref, [&](ipc::wire::TaskRow::Reader row) {
+      LogSession(client, {ref.id, row.getIndex()}, options).print();
+    });
+    if (!batch) LogSession(client, ref, options).print();
   }
   return 0;
 }

@@ -104,8 +104,8 @@ void MapEngine::feed() {
     if (ready_.empty() && !inputEnded_ && !pull()) {
       return;
     }
-    if (!ready_.empty()) open();
-    return;
+    if (ready_.empty()) return;
+    open();
   }
   if (batch_ == 0 || !window_->wantsMore(static_cast<std::uint32_t>(live_.size()))) {
     inputBlocks_ = false;
@@ -141,6 +141,7 @@ void MapEngine::open() {
                            .ioTasks = hello.getIoTasks()},
                   jobs_.usesSlot());
   if (!window_->notice().empty()) say(window_->notice());
+  takeFrames();  // what came together with the hello
 }
 
 void MapEngine::give(std::vector<MapJob> jobs) {

@@ -50,9 +50,6 @@ void RunJob::stopped(int signal) {
 }
 
 void RunJob::continued() {
-  if (state_ != State::continuing) {
-    return;
-  }
   state_ = State::running;
   if (mayTakeTerminal()) actions_.takeTerminal();
 }

@@ -56,6 +56,8 @@ class RunJob {
   void continued();  // the daemon has continued the task
   void signalled(int signal, Time now);
 
+  // True from a stop until the daemon has continued the task.
+  bool isStopped() const { return state_ == State::stopped || state_ == State::continuing; }
   // True while the task waits for a slot: before its start, and when it goes on after a stop.
   bool waiting() const { return state_ == State::queued || state_ == State::continuing; }
   // The signal that made it cancel the task: batonctl ends by that signal too.

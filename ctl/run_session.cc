@@ -168,12 +168,7 @@ void RunSession::takeFrame(ipc::ReceivedFrame frame) {
       break;
     case Frame::ERROR:
       if (reader.getId() == ipc::Client::kFirstRequest) ipc::throwIfError(reader);
-      [[fallthrough]];  // another request came too late: the task has ended, or goes on already
-    case Frame::OK:
-      if (reader.getId() != continueRequest_) break;
-      hint_->finish();
-      job_.continued();
-      break;
+      break;  // another request came too late: the task has ended, or goes on already
     default:
       break;
   }
@@ -181,9 +176,12 @@ void RunSession::takeFrame(ipc::ReceivedFrame frame) {
 
 void RunSession::takeStarted() {
   if (hint_) hint_->finish();
+  if (job_.isStopped()) {
+    job_.continued();
+    return;
+  }
   job_.started();
-  // Each attempt takes one set of descriptors; the daemon keeps the other end for as long as there may be
-  // more.
+  // Each attempt takes one set of descriptors; the daemon keeps the other end while there may be more.
   if (++attemptsStarted_ < options_.attempts) sendDescriptors();
 }
 
@@ -255,7 +253,7 @@ void RunSession::continueTask(bool foreground) {
   auto request = message.frame().initContinueTask();
   request.setTask(task_);
   request.setForeground(foreground);
-  continueRequest_ = client_->send(message);
+  client_->send(message);
   hint_.emplace(*client_, std::vector{TaskRef{task_, 0}});
 }
 

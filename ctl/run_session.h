@@ -82,7 +82,6 @@ class RunSession final : private JobActions {
   std::optional<SignalSource> signals_;
   std::optional<WaitingHint> hint_;
   std::uint64_t task_ = 0;  // 0: not yet accepted
-  std::uint64_t continueRequest_ = 0;
   unsigned attemptsStarted_ = 0;
   bool cancelWanted_ = false;
   bool givenUp_ = false;  // a signal after the end: what the terminal does not take is left

@@ -25,7 +25,7 @@ class Closer {
   bool close(shm::Fd fd);
 
  private:
-  static constexpr std::size_t kMaxWaiting = 64;
+  static constexpr std::size_t kMaxWaiting = 1024;
   struct Shared {
     std::mutex mutex;
     std::condition_variable wake;

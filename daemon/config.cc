@@ -64,8 +64,10 @@ std::vector<std::string> dropIns(const std::string& directory) {
   }
   errno = 0;
   while (const dirent* entry = ::readdir(entries.get())) {
-    const std::string name = entry->d_name;
-    if (name.ends_with(".toml") && !name.starts_with('.')) paths.push_back(directory + "/" + name);
+    const std::string_view name = entry->d_name;
+    if (!name.ends_with(".toml") || name.starts_with('.')) continue;
+    paths.push_back(directory + "/");
+    paths.back() += name;
   }
   if (errno != 0) cannotRead(directory);
   std::sort(paths.begin(), paths.end());
@@ -253,7 +255,8 @@ std::vector<std::string> diffConfig(const Config& from, const Config& to) {
     const std::string before = configValue(from, key);
     const std::string after = configValue(to, key);
     if (before == after) continue;
-    std::string line = std::string(key.name) + ": " + before + " -> " + after;
+    std::string line(key.name);
+    line.append(": ").append(before).append(" -> ").append(after);
     if (key.inForce == InForce::newWorkers) line += " (for workers started from now on)";
     if (key.inForce == InForce::restart) line += " (after a restart)";
     lines.push_back(line);

@@ -56,6 +56,7 @@ class Daemon final : public Control {
   LoadedConfig config_;
   std::chrono::nanoseconds startedAt_;
   std::string slotsReason_;
+  Closer closer_;
   IdCounter ids_;
   LogStore logs_;
   Registry registry_;
@@ -64,7 +65,6 @@ class Daemon final : public Control {
   Reaper reaper_;
   NullStore store_;
   ContextTable contexts_;
-  Closer closer_;
   Dispatcher dispatcher_;
   Subscriptions subscriptions_;
   Requests requests_;

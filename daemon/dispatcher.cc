@@ -1,5 +1,7 @@
 #include "daemon/dispatcher.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <charconv>
 
@@ -122,8 +124,12 @@ void Dispatcher::dispatch() {
 void Dispatcher::begin(Task& task, const Start& start) {
   shm::Fd parcel;
   if (const auto found = parcels_.find(task.key); found != parcels_.end()) {
-    parcel = std::move(found->second);
-    parcels_.erase(found);
+    // Each attempt takes one set of descriptors from it.
+    if (task.attempt + 1U < task.options->attempts) parcel = shm::Fd(::fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3));
+    if (!parcel) {
+      parcel = std::move(found->second);
+      parcels_.erase(found);
+    }
   }
   ++task.attempt;
   try {
@@ -235,7 +241,7 @@ void Dispatcher::finish(Task& task, Outcome outcome) {
   task.outcome = std::make_unique<Outcome>(std::move(outcome));
   task.running.reset();
   if (mayRetry && task.attempt < task.options->attempts && task.crashLosses <= kMaxCrashLosses &&
-      task.options->output != OutputMode::PARCEL) {
+      (task.options->output != OutputMode::PARCEL || parcels_.contains(task.key))) {
     // A failure is tried again at once, a lost worker after a while.
     const bool lost = task.outcome->cause == Cause::WORKER_LOST;
     const unsigned doublings = std::min<unsigned>(task.crashLosses, kMaxRetryDoublings);

@@ -27,6 +27,8 @@ class TaskObserver {
   virtual void taskStarted(const Task& task) = 0;
   virtual void taskStopped(const Task& task, int signal) = 0;
   virtual void taskOutput(const Task& task, ipc::wire::Output::Reader output) = 0;
+  // It goes on after a stop, with its slots.
+  virtual void taskContinued(const Task& task) = 0;
   // Held, released, requeued.
   virtual void taskChanged(const Task& task) = 0;
   virtual void taskEnded(const Task& task) = 0;

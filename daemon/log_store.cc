@@ -1,6 +1,7 @@
 #include "daemon/log_store.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "ipc/log_records.h"
@@ -9,10 +10,12 @@
 namespace baton::daemon {
 namespace {
 
-// Ranges are given back to the file system in pieces of this size: a punched hole costs some 20 us, whatever
-// its size.
-constexpr std::uint64_t kReleaseBytes = 64 << 10;
-constexpr std::uint64_t kBlockBytes = 4096;
+// What is dropped is given back to the file system by chunks: a punched hole costs some 20 us, whatever its
+// size.
+constexpr std::uint64_t kChunkBytes = 64 << 10;
+// More of one task in a segment is not believed: its first part, and as much again for the worker's last
+// record.
+constexpr std::uint64_t kMostOfOneTask = 2 * ipc::kLogFirstBytes;
 // A call of tidy() stops after either: below a millisecond.
 constexpr int kDropsPerTidy = 500;
 constexpr std::uint64_t kBytesPerTidy = 4 << 20;
@@ -23,6 +26,20 @@ std::string segmentName(LogFileId id) {
 
 std::string overflowName(LogFileId id) {
   return "o" + std::to_string(id);
+}
+
+// visit(chunk, bytes of the range in it)
+template <typename Visit>
+void forEachChunk(std::uint64_t offset, std::uint64_t length, Visit visit) {
+  const std::uint64_t end = offset + length;
+  while (offset < end) {
+    const std::uint64_t chunk = offset / kChunkBytes;
+    const std::uint64_t next = std::min(end, (chunk + 1) * kChunkBytes);
+    // A full segment is replaced before the next task; beyond that somebody has made the file large.
+    if (chunk <= (kSegmentBytes + kMostOfOneTask) / kChunkBytes)
+      visit(chunk, static_cast<std::uint32_t>(next - offset));
+    offset = next;
+  }
 }
 
 }  // namespace
@@ -50,7 +67,7 @@ void LogStore::closeSegment(LogFileId segment) {
   const auto found = segments_.find(segment);
   if (found == segments_.end()) return;
   found->second.open = false;
-  release(segment, found->second);
+  removeIfEmpty(segment, found->second);
 }
 
 void LogStore::begin(TaskId task, LogFileId segment, const std::string& note) {
@@ -120,12 +137,15 @@ void LogStore::settleSegment(TaskId task, Entry& entry, std::uint64_t length) {
   if (!size) notes_[task] = "the log file has gone";
   if (size && size->bytes > entry.offset) {
     const std::uint64_t written = size->bytes - entry.offset;
-    entry.length = std::min(length, written);
-    if (entry.length != 0) segment.ranges.push_back({.offset = entry.offset});
+    entry.length = std::min({length, written, kMostOfOneTask});
     segment.end = size->bytes;
-    used_ += written;
+    // A file made large without being written takes no space.
+    const std::uint64_t charge = std::min(written, size->allocated);
+    segment.charged += charge;
+    used_ += charge;
+    if (entry.length != 0) keepRange(segment, entry);
   }
-  if (!segment.open) release(entry.segment, segment);
+  removeIfEmpty(entry.segment, segment);
 }
 
 void LogStore::settleOverflow(Entry& entry, const Written& written) {
@@ -232,7 +252,7 @@ void LogStore::dropOldest() {
 
 void LogStore::drop(const Entry& entry) {
   if (entry.earlier) drop(*entry.earlier);
-  if (entry.length != 0) dropRange(entry.segment, entry.offset);
+  if (entry.length != 0) dropRange(entry);
   if (const auto overflow = overflows_.find(entry.overflow); overflow != overflows_.end()) {
     directory_.remove(overflowName(entry.overflow));
     used_ -= overflow->second.charged;
@@ -240,37 +260,44 @@ void LogStore::drop(const Entry& entry) {
   }
 }
 
-void LogStore::dropRange(LogFileId id, std::uint64_t offset) {
-  const auto found = segments_.find(id);
-  if (found == segments_.end()) return;
-  std::deque<Range>& ranges = found->second.ranges;
-  const auto range = std::lower_bound(ranges.begin(), ranges.end(), offset,
-                                      [](const Range& one, std::uint64_t at) { return one.offset < at; });
-  if (range == ranges.end() || range->offset != offset) return;
-  range->dropped = true;
-  while (!ranges.empty() && ranges.front().dropped) ranges.pop_front();
-  release(id, found->second);
+void LogStore::keepRange(Segment& segment, const Entry& entry) {
+  ++segment.logs;
+  forEachChunk(entry.offset, entry.length, [&](std::size_t chunk, std::uint32_t bytes) {
+    if (chunk >= segment.live.size()) segment.live.resize(chunk + 1);
+    segment.live[chunk] += bytes;
+  });
 }
 
-// Gives back what lies before the first range that is kept; the whole file when nothing is and nothing will
-// come.
-void LogStore::release(LogFileId id, Segment& segment) {
-  if (!segment.open && !segment.inUse && segment.ranges.empty()) {
-    directory_.remove(segmentName(id));
-    used_ -= segment.end - segment.released;
-    segments_.erase(id);
-    return;
+// Gives back each chunk of which nothing is kept any more, unless the next task's records will begin in it.
+void LogStore::dropRange(const Entry& entry) {
+  const auto found = segments_.find(entry.segment);
+  if (found == segments_.end()) return;
+  Segment& segment = found->second;
+  --segment.logs;
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;
+  forEachChunk(entry.offset, entry.length, [&](std::size_t chunk, std::uint32_t bytes) {
+    segment.live[chunk] -= bytes;
+    if (segment.live[chunk] != 0 || (chunk + 1) * kChunkBytes > segment.end) return;
+    // Only the first and the last can hold something of others: what is to be given back is in one piece.
+    if (to == 0) from = chunk * kChunkBytes;
+    to = (chunk + 1) * kChunkBytes;
+  });
+  const bool whole = !segment.open && !segment.inUse && segment.logs == 0;
+  if (to != 0 && !whole && options_.punchHoles) {
+    options_.punchHoles = directory_.punch(segmentName(entry.segment), from, to);
+    const std::uint64_t freed = options_.punchHoles ? std::min(to - from, segment.charged) : 0;
+    segment.charged -= freed;
+    used_ -= freed;
   }
-  const std::uint64_t kept = segment.ranges.empty() ? segment.end : segment.ranges.front().offset;
-  const std::uint64_t to = kept / kBlockBytes * kBlockBytes;
-  const std::uint64_t least = used_ > options_.totalBytes ? kBlockBytes : kReleaseBytes;
-  if (!options_.punchHoles || to < segment.released + least) return;
-  if (!directory_.punch(segmentName(id), segment.released, to)) {
-    options_.punchHoles = false;
-    return;
-  }
-  used_ -= to - segment.released;
-  segment.released = to;
+  removeIfEmpty(entry.segment, segment);
+}
+
+void LogStore::removeIfEmpty(LogFileId id, Segment& segment) {
+  if (segment.open || segment.inUse || segment.logs != 0) return;
+  directory_.remove(segmentName(id));
+  used_ -= segment.charged;
+  segments_.erase(id);
 }
 
 // Skipped places must not add up, where everything is forgotten before the bound is reached.

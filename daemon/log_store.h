@@ -113,15 +113,11 @@ class LogStore {
   void removeAll();
 
  private:
-  // A task's bytes in a segment, in the order written.
-  struct Range {
-    std::uint64_t offset = 0;
-    bool dropped = false;
-  };
   struct Segment {
-    std::deque<Range> ranges;    // the first is not dropped
-    std::uint64_t end = 0;       // where the next task's records will be
-    std::uint64_t released = 0;  // bytes in front that are given back
+    std::vector<std::uint32_t> live;  // by chunk of kChunkBytes: bytes of logs that are kept
+    std::uint64_t end = 0;            // where the next task's records will be
+    std::uint64_t charged = 0;        // of used_
+    std::uint64_t logs = 0;           // attempts that have bytes in it
     bool open = true;
     bool inUse = false;  // a task runs that writes to it
   };
@@ -153,8 +149,9 @@ class LogStore {
   void addParts(const Entry& entry, Log& log) const;
   void dropOldest();
   void drop(const Entry& entry);
-  void dropRange(LogFileId id, std::uint64_t offset);
-  void release(LogFileId id, Segment& segment);
+  void keepRange(Segment& segment, const Entry& entry);
+  void dropRange(const Entry& entry);
+  void removeIfEmpty(LogFileId id, Segment& segment);
   void compactFinished();
 
   LogStoreOptions options_;

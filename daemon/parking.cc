@@ -58,7 +58,7 @@ void Dispatcher::resumed(Task& task) {
     toContinue_.erase(stopped);
     task.running->stopped = false;
     pool_.continueStopped(task, foreground);
-    observer_->taskChanged(task);
+    observer_->taskContinued(task);
   }
   if (const auto waiting = waiting_.find(task.key); waiting != waiting_.end()) {
     waiting->second.returning = false;
@@ -140,6 +140,7 @@ void Dispatcher::continueStopped(Task& task, bool foreground) {
     // It holds its slots: too many were parked, or it was continued by somebody else's signal.
     task.running->stopped = false;
     pool_.continueStopped(task, foreground);
+    observer_->taskContinued(task);
     return;
   }
   toContinue_[task.key] = foreground;

@@ -35,10 +35,9 @@ void Scheduler::setSlots(unsigned slots, Time now) {
 void Scheduler::add(const QueuedTask& task, Time now) {
   tell(now);
   assert(!started_.contains(task.id));
-  const auto [at, isNew] = queued_.try_emplace(task.id);
-  assert(isNew);
-  if (!isNew) return;
-  QueueEntry& entry = at->second;
+  const std::size_t before = queued_.size();
+  QueueEntry& entry = queued_.try_emplace(queued_.end(), task.id)->second;  // ids mostly count up
+  if (queued_.size() == before) return;
   entry.id = task.id;
   entry.uid = task.uid;
   entry.orderNs = orderOf(task);
@@ -74,7 +73,7 @@ void Scheduler::end(TaskId task, Time now) {
   if (found == started_.end()) return;
   Started& started = found->second;
   if (started.state == State::running) {
-    leaveSlots(task, started, Worker::stays);
+    leaveSlots(task, started, WorkerFate::stays);
   } else {
     leaveReturning(started);
     --started.account->parked;
@@ -91,7 +90,7 @@ bool Scheduler::park(TaskId task, Time now) {
   Started& started = found->second;
   if (started.state == State::running) {
     if (started.account->parked >= options_.parkedPerUid) return false;
-    leaveSlots(task, started, Worker::leaves);
+    leaveSlots(task, started, WorkerFate::leaves);
     ++started.account->parked;
     ++parked_;
   } else {
@@ -278,7 +277,7 @@ void Scheduler::uncharge(Account& account, unsigned slots) {
 }
 
 // A running task stops using what it has.
-void Scheduler::leaveSlots(TaskId task, Started& started, Worker worker) {
+void Scheduler::leaveSlots(TaskId task, Started& started, WorkerFate worker) {
   Account& account = *started.account;
   if (started.lane == Lane::io) {
     --account.ioRunning;

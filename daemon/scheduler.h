@@ -88,7 +88,7 @@ class Scheduler {
   // From 1 on.
   void setSlots(unsigned slots, Time now);
 
-  // The task may start from now on. Its id is not in here.
+  // The task may start from now on. No-op for one that is queued already; a started one must have ended.
   void add(const QueuedTask& task, Time now);
   // Takes back a queued task: it was cancelled or held. false: it is not queued (any more).
   bool remove(TaskId task, Time now);
@@ -165,7 +165,7 @@ class Scheduler {
   void setIoReady(Account& account);
   void charge(Account& account, unsigned slots);
   void uncharge(Account& account, unsigned slots);
-  void leaveSlots(TaskId task, Started& started, Worker worker);
+  void leaveSlots(TaskId task, Started& started, WorkerFate worker);
   void leaveReturning(Started& started);
 
   SchedulerOptions options_;

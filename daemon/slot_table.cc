@@ -72,13 +72,13 @@ unsigned SlotTable::takeBest(Preference better, unsigned count, TaskId task, Uid
   return lowest;
 }
 
-void SlotTable::release(TaskId task, unsigned lowest, unsigned count, Worker worker, Time now) {
+void SlotTable::release(TaskId task, unsigned lowest, unsigned count, WorkerFate worker, Time now) {
   for (unsigned i = lowest; count > 0; ++i) {
     Slot& slot = slots_[i];
     if (!slot.busy || slot.task != task) continue;
     slot.busy = false;
     slot.usedAt = now;
-    if (worker == Worker::leaves || i >= count_) slot.hasWorker = false;
+    if (worker == WorkerFate::leaves || i >= count_) slot.hasWorker = false;
     --count;
   }
 }

@@ -14,7 +14,7 @@ namespace baton::daemon {
 inline constexpr unsigned kNoSlot = std::numeric_limits<unsigned>::max();
 
 // What happens to the worker in a slot when its task leaves the slot.
-enum class Worker {
+enum class WorkerFate {
   stays,  // the task ended: it is warm for the next one
   leaves  // the task is parked: its worker waits with it
 };
@@ -42,7 +42,7 @@ class SlotTable {
   // The same for a task that comes back with its worker, and so prefers slots where none sits.
   unsigned takeBack(unsigned count, TaskId task, Uid uid, Time now);
   // Gives back the `count` slots of `task`, of which `lowest` is the lowest.
-  void release(TaskId task, unsigned lowest, unsigned count, Worker worker, Time now);
+  void release(TaskId task, unsigned lowest, unsigned count, WorkerFate worker, Time now);
 
   // Ascending; empty if it has none.
   std::vector<unsigned> slotsOf(TaskId task) const;

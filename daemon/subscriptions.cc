@@ -42,6 +42,10 @@ void Subscriptions::submitted(const Task& task) { event(TaskEvent::Kind::SUBMITT
 
 void Subscriptions::taskStarted(const Task& task) {
   event(TaskEvent::Kind::STARTED, &task, {});
+  tellItRuns(task);
+}
+
+void Subscriptions::tellItRuns(const Task& task) {
   const auto found = attachedTasks_.find(task.key);
   Session* session = found == attachedTasks_.end() ? nullptr : server_->find(found->second.session);
   if (session == nullptr) return;
@@ -107,6 +111,11 @@ void Subscriptions::sessionDrained(Session& session) {
 
 void Subscriptions::taskChanged(const Task& task) { event(TaskEvent::Kind::STATE, &task, {}); }
 
+void Subscriptions::taskContinued(const Task& task) {
+  event(TaskEvent::Kind::STATE, &task, {});
+  tellItRuns(task);
+}
+
 void Subscriptions::taskEnded(const Task& task) {
   event(TaskEvent::Kind::ENDED, &task, {});
   if (const auto found = attachedTasks_.find(task.key); found != attachedTasks_.end()) {
@@ -116,7 +125,7 @@ void Subscriptions::taskEnded(const Task& task) {
       session->attached.erase(task.key);
       session->heldOutput.erase(task.key);
       auto message = std::make_unique<ipc::Message>();
-      writeRow(task, Detail::result, message->frame().initEnded());
+      writeRow(task, Detail::row, message->frame().initEnded());
       finish(*session, attachment.request, std::move(message));
     }
   }

@@ -55,6 +55,7 @@ class Subscriptions final : public TaskObserver {
   void taskStarted(const Task& task) override;
   void taskStopped(const Task& task, int signal) override;
   void taskOutput(const Task& task, ipc::wire::Output::Reader output) override;
+  void taskContinued(const Task& task) override;
   void taskChanged(const Task& task) override;
   void taskEnded(const Task& task) override;
   void batchEnded(const Batch& batch) override;
@@ -78,6 +79,8 @@ class Subscriptions final : public TaskObserver {
   void ended(std::unordered_multimap<std::uint64_t, Waiters::iterator>& index, std::uint64_t key);
   void conclude(Waiters::iterator waiter, bool timedOut);
   void forget(Waiters::iterator waiter);
+  // To the client that the task is attached to.
+  void tellItRuns(const Task& task);
   void event(ipc::wire::TaskEvent::Kind kind, const Task* task, const std::string& text);
   void sendEvent(Session& session, ipc::wire::TaskEvent::Kind kind, const Task* task, const std::string& text);
   void release(Session& session, TaskId task);

@@ -73,7 +73,7 @@ struct Frame {
 
     # Events: none of them ends its request.
     accepted @41 :UInt64;             # id of the task or batch that the request made
-    started @42 :Started;             # an attached task runs
+    started @42 :Started;             # an attached task runs, or goes on after a stop
     stopped @43 :Stopped;             # an attached task was stopped by a signal; its slot is free
     output @44 :Output;               # of a batch's task, in the order read
     taskEnded @45 :TaskRow;           # of a batch's task

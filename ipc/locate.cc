@@ -122,6 +122,8 @@ Places userPlaces() {
   Places places;
   places.runtimeDirectory = runtimeBase();
   places.stateDirectory = stateDirectory(places.runtimeDirectory);
+  // A daemon apart from the user's own must not take its socket.
+  if (std::getenv("BATON_STATE_DIR") != nullptr) places.runtimeDirectory = places.stateDirectory;
   places.socketPath = places.runtimeDirectory + "/control.sock";
   return places;
 }

@@ -34,7 +34,7 @@ std::string directoryOf(const std::string& value) {
     return path;
   };
   std::string directory = stripSlashes(value.substr(0, slash + 1));
-  if (slash + 1 < value.size() || directory == "/") return directory;
+  if (slash + 1 < value.size()) return directory;
   const auto upper = directory.rfind('/');
   return upper == directory.npos ? "." : stripSlashes(directory.substr(0, upper + 1));
 }

@@ -97,19 +97,9 @@ pid_t cloneSharing(const ChildStack& stack, int (*entry)(void*), void* argument,
   return static_cast<pid_t>(result);
 }
 
-pid_t forkInto(int cgroupDirectory, int cgroupProcesses) {
-  if (cgroupDirectory < 0) {
-    return ::fork();
-  }
-  clone_args args{};
-  args.flags = CLONE_INTO_CGROUP;
-  args.exit_signal = SIGCHLD;
-  args.cgroup = static_cast<std::uint64_t>(cgroupDirectory);
-  auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof(args)));
-  if (pid < 0 && lacksCgroupBirth(errno)) {
-    pid = ::fork();
-    if (pid == 0 && ::write(cgroupProcesses, "0", 1) < 0) ::_exit(1);
-  }
+pid_t forkInto(int cgroupProcesses) {
+  const pid_t pid = ::fork();
+  if (pid == 0 && cgroupProcesses >= 0 && ::write(cgroupProcesses, "0", 1) < 0) ::_exit(1);
   return pid;
 }
 

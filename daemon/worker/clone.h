@@ -33,8 +33,8 @@ pid_t cloneSharing(const ChildStack& stack, int (*entry)(void*), void* argument,
 // True if that errno of cloneSharing means that this system cannot give birth in a cgroup.
 bool lacksCgroupBirth(int error);
 
-// fork(2) into a cgroup; -1: the caller's. Where no child can be born in one, it enters by `cgroupProcesses`,
-// the cgroup's cgroup.procs open for writing.
-pid_t forkInto(int cgroupDirectory, int cgroupProcesses);
+// fork(2), and the child enters the cgroup whose cgroup.procs is open for writing; -1: none. Slower than
+// birth in it.
+pid_t forkInto(int cgroupProcesses);
 
 }  // namespace baton::worker

@@ -76,8 +76,9 @@ void Command::findCandidates() {
     const auto& path = context_.path();
     for (std::size_t begin = 0; begin <= path.size();) {
       const std::size_t end = std::min(path.find(':', begin), path.size());
-      const auto directory = path.substr(begin, end - begin);
-      candidates_.push_back(directory.empty() ? program : directory + "/" + program);
+      auto candidate = path.substr(begin, end - begin);
+      if (!candidate.empty()) candidate += '/';
+      candidates_.push_back(candidate.append(program));
       begin = end + 1;
     }
   }

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -18,6 +19,7 @@ constexpr int kChildFailed = 127;  // seen by nobody: the failure is in memory
 struct Child {
   const LaunchPlan* plan;
   bool joinCgroup;
+  bool born;
   LaunchFailure failure;
 
   bool fail(Step step, int index = -1) {
@@ -117,6 +119,7 @@ void execute(Child& child) {
 int runChild(void* argument) {
   Child& child = *static_cast<Child*>(argument);
   const LaunchPlan& plan = *child.plan;
+  child.born = true;
   if (enterSession(child)) {
     setSignals(child);
     ::umask(plan.umask);
@@ -129,15 +132,24 @@ int runChild(void* argument) {
   ::_exit(kChildFailed);
 }
 
+// Birth in a cgroup, or else a child that enters it.
+pid_t launchIntoCgroup(Child& child, const ChildStack& stack) {
+  const LaunchPlan& plan = *child.plan;
+  const pid_t pid = cloneSharing(stack, runChild, &child, plan.cgroupDirectory);
+  // Some kernels (6.14 and later) kill whoever is born in a cgroup that was killed before.
+  const bool killedAtBirth = pid > 0 && !child.born;
+  if (killedAtBirth) ::waitpid(pid, nullptr, 0);
+  if (!killedAtBirth && (pid > 0 || !lacksCgroupBirth(errno))) return pid;
+  child.joinCgroup = true;
+  return cloneSharing(stack, runChild, &child, -1);
+}
+
 }  // namespace
 
 Launched launch(const LaunchPlan& plan, const ChildStack& stack) {
-  Child child{&plan, false, {}};
-  pid_t pid = cloneSharing(stack, runChild, &child, plan.cgroupDirectory);
-  if (pid < 0 && plan.cgroupProcesses >= 0 && lacksCgroupBirth(errno)) {
-    child.joinCgroup = true;
-    pid = cloneSharing(stack, runChild, &child, -1);
-  }
+  Child child{&plan, false, false, {}};
+  const pid_t pid =
+      plan.cgroupDirectory >= 0 ? launchIntoCgroup(child, stack) : cloneSharing(stack, runChild, &child, -1);
   if (pid < 0) {
     child.fail(Step::clone);
   }

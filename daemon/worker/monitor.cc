@@ -16,7 +16,7 @@ Monitor::Monitor(const LaunchPlan& plan, const ChildStack& stack, const Options&
   }
   line_ = shm::Fd(ends[0]);
   shm::Fd theirs(ends[1]);
-  pid_ = forkInto(plan.cgroupDirectory, plan.cgroupProcesses);
+  pid_ = forkInto(plan.cgroupProcesses);
   if (pid_ < 0) {
     throwErrno("cannot start a monitor process");
   }

@@ -45,7 +45,7 @@ void MonitorProcess::takeTerminal() {
 }
 
 void MonitorProcess::start() {
-  plan_.cgroupDirectory = -1;  // it is in there itself, so its children are
+  plan_.cgroupDirectory = -1;  // it is in there itself, so its children are too
   const Launched launched = launch(plan_, stack_);
   MonitorEvent event;
   if (launched.failure.step != Step::none) {

@@ -104,7 +104,6 @@ void Task::launchCommand() {
   equipment_.oom.reset();
   phase_ = Phase::running;
   begin_ = Clock::now();
-  readFrom_ = output_ == OutputMode::STREAM ? begin_ + kGatherTime : begin_;
   ladder_.started(begin_);
   if (detach_ || plan.terminal >= 0 || command_.mayBlockToOpen()) {
     monitor_.emplace(plan, equipment_.stack, Monitor::Options{detach_, equipment_.descriptors});
@@ -122,6 +121,7 @@ void Task::launchCommand() {
 void Task::commandStarted(pid_t pid) {
   pid_ = pid;
   equipment_.reporter.started(end_.task, pid, slot_);
+  if (output_ == OutputMode::STREAM) readFrom_ = equipment_.reporter.due();  // one wakeup for both
   for (const auto& [number, main] : std::exchange(earlySignals_, {})) signal(number, main);
 }
 

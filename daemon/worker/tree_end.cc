@@ -62,12 +62,12 @@ bool TreeEnd::anyHangs() const {
 TreeEnd::State TreeEnd::step(bool noChildren, Time now) {
   if (empty(noChildren)) return State::gone;
   if (now < next_ && rounds_ >= kQuickRounds) return State::busy;
-  if (now - begin_ >= kEscapeTime) {
+  if (now - begin_ >= patience_.escape) {
     remaining_ = left();
     if (remaining_.empty()) return State::gone;
     const bool hangs = anyHangs();
     if (!hangs) return State::escaped;
-    if (now - begin_ >= kUnkillableTime) return State::unkillable;
+    if (now - begin_ >= patience_.unkillable) return State::unkillable;
   }
   killRound();
   next_ = Clock::now() + std::min(kSpacing * std::max(1, rounds_ - kQuickRounds), kLongestSpacing);

@@ -14,15 +14,19 @@
 
 namespace baton::worker {
 
-// A tree that still grows after this out-forks its killer, or belongs to another user.
-inline constexpr Duration kEscapeTime = std::chrono::seconds(10);
-// A process that did not die of KILL in this time hangs in the kernel.
-inline constexpr Duration kUnkillableTime = std::chrono::seconds(60);
+// How long killing is tried.
+struct Patience {
+  // A tree that still grows after this out-forks its killer, or belongs to another user.
+  Duration escape = std::chrono::seconds(10);
+  // A process that did not die of KILL in this time hangs in the kernel.
+  Duration unkillable = std::chrono::seconds(60);
+};
 
 class TreeEnd {
  public:
   // `spared` are children of the worker that do not belong to the task; it outlives this.
-  explicit TreeEnd(const std::vector<pid_t>& spared) : spared_(spared) {}
+  explicit TreeEnd(const std::vector<pid_t>& spared, Patience patience = {})
+      : spared_(spared), patience_(patience) {}
 
   enum class State { busy, gone, escaped, unkillable };
 
@@ -44,6 +48,7 @@ class TreeEnd {
   std::vector<pid_t> left() const;
 
   const std::vector<pid_t>& spared_;
+  Patience patience_;
   const TaskCgroup* cgroup_ = nullptr;
   Time begin_{};
   Time next_ = kNever;

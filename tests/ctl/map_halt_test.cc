@@ -79,6 +79,9 @@ TEST(MapHalt, TellsNowFromSoon) {
   EXPECT_EQ(soon.jobEnded(exited(4)), Go::soon);
   EXPECT_EQ(soon.exitCode(), 3) << "the one that made it halt";
   EXPECT_EQ(soon.failed(), 2u);
+  Halt second(parseHalt("soon,fail=2"));
+  for (int i = 0; i < 3; ++i) second.jobEnded(exited(3));
+  EXPECT_EQ(second.exitCode(), 2) << "those that failed until it halted";
 }
 
 TEST(MapHalt, CountsSignalsAndTimeLimitsAsFailures) {

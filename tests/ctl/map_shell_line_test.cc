@@ -51,6 +51,11 @@ TEST(MapShellLine, LeavesToTheShellWhatOnlyItUnderstands) {
   }
 }
 
+TEST(MapShellLine, TakesAnAssignmentForNoProgram) {
+  EXPECT_EQ(plainWords("A=1 cat"), std::nullopt);
+  EXPECT_EQ(plainWords("dd a=1"), (Words{"dd", "a=1"}));
+}
+
 TEST(MapShellLine, LeavesBuiltinsAndKeywordsToTheShell) {
   for (const std::string line :
        {"echo a", "test a", "[ a", "printf a", "true", "kill 1", "cd /", "exit 3", "time cat a", "if",

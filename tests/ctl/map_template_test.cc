@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/ctl/map_peer.h"
@@ -19,80 +20,81 @@ std::string line(const Words& command, const Arguments& arguments, std::uint64_t
   return Template(command).render(arguments, sequence, slot);
 }
 
-// Values that have broken quoting somewhere. None has a newline: those are in nastyLines().
+// Values that have broken quoting or paths somewhere, one a line.
+constexpr std::string_view kNasty = R"(a
+a b
+ lead
+trail 
+it's
+'
+''
+'a'
+a''b
+"
+$HOME
+`id`
+$(id)
+\
+a\nb
+\\
+*
+?.cc
+[ab]
+~
+~root
+a=b
+=x
+-n
+--
+-
+{}
+{1}
+{#}
+{%}
+{
+}
+a;b
+a&b
+a|b
+<a>
+(a)
+!x
+#x
+^x
+a%b
+a@b
+a,b
+é
+日本
+a/b.c
+.bashrc
+a/.b
+a.b/c
+a.b.c
+/
+//
+a/
+a//
+a/b/
+/a
+a/b//c
+.
+..
+a.
+//a//b//)";
+
+// The above, an empty one, control and invalid bytes, and long ones. None has a newline: those are in
+// nastyLines().
 Words nastyValues() {
-  Words values{"",
-               "a",
-               "a b",
-               " lead",
-               "trail ",
-               "it's",
-               "'",
-               "''",
-               "'a'",
-               "a''b",
-               "\"",
-               "$HOME",
-               "`id`",
-               "$(id)",
-               "\\",
-               "a\\nb",
-               "\\\\",
-               "*",
-               "?.cc",
-               "[ab]",
-               "~",
-               "~root",
-               "a=b",
-               "=x",
-               "-n",
-               "--",
-               "-",
-               "{}",
-               "{1}",
-               "{#}",
-               "{%}",
-               "{",
-               "}",
-               "a;b",
-               "a&b",
-               "a|b",
-               "<a>",
-               "(a)",
-               "!x",
-               "#x",
-               "^x",
-               "a%b",
-               "a@b",
-               "a,b",
-               "\t",
-               "a\tb",
-               "\r",
-               "a\rb",
-               "é",
-               "日本",
-               "\x80",
-               "\xff\xfe",
-               "\x1b[31m",
-               "\x01",
-               "a/b.c",
-               ".bashrc",
-               "a/.b",
-               "a.b/c",
-               "a.b.c",
-               "/",
-               "//",
-               "a/",
-               "a//",
-               "a/b/",
-               "/a",
-               "a/b//c",
-               ".",
-               "..",
-               "a.",
-               "//a//b//",
-               std::string(8000, 'x'),
-               std::string(500, '\'')};
+  Words values{"", "\t", "a\tb", "\r", "a\rb", "\x80", "\xff\xfe", "\x1b[31m", "\x01"};
+  values.emplace_back(8000, 'x');
+  values.emplace_back(500, '\'');
+  std::string_view rest = kNasty;
+  while (!rest.empty()) {
+    const auto end = std::min(rest.find('\n'), rest.size());
+    values.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
   return values;
 }
 

@@ -134,6 +134,18 @@ TEST_F(LogStoreTest, aRunningTaskIsReadWhileItGrows) {
   EXPECT_EQ(contentOf(store, 2), "so far, and more");
 }
 
+TEST_F(LogStoreTest, forgettingOldLogsLeavesARunningOneAlone) {
+  LogStore store(options_);
+  Worker worker(store);
+  run(store, worker, 1, "old");
+  store.begin(2, worker.segment.file);
+  Worker::append(worker.segment.fd, "running");
+  store.forget(1);
+  EXPECT_EQ(contentOf(store, 2), "running");
+  store.finish(2, {.length = 7});
+  EXPECT_EQ(contentOf(store, 2), "running");
+}
+
 TEST_F(LogStoreTest, aLongLogGoesOnInAFileOfItsOwn) {
   LogStore store(options_);
   Worker worker(store);
@@ -226,6 +238,7 @@ TEST_F(LogStoreTest, reportsAreBelievedOnlyAsFarAsTheFilesGo) {
   Worker::append(overflow.fd, "defg");
   store.finish(1, {.length = UINT64_MAX, .overflowStart = UINT64_MAX, .overflowLength = UINT64_MAX - 1});
   EXPECT_EQ(contentOf(store, 1), "abc");
+  EXPECT_EQ(store.partsOf(1).parts.at(0).length, 3U);
   // Bytes that no record claims are not given to the next task.
   store.begin(2, worker.segment.file);
   Worker::append(worker.segment.fd, "wholetorn");
@@ -245,6 +258,28 @@ TEST_F(LogStoreTest, reportsAreBelievedOnlyAsFarAsTheFilesGo) {
   store.finish(77, {.length = 5});
   store.finishLost(77);
   EXPECT_FALSE(store.openOverflow(77).fd);
+}
+
+// A worker of another uid may do with its file what it likes; the store's own state stays bounded.
+TEST_F(LogStoreTest, aFileMadeHugeHurtsNobodyElse) {
+  LogStore store(options_);
+  Worker honest(store);
+  run(store, honest, 1, "honest");
+  Worker hostile(store);
+  store.begin(2, hostile.segment.file);
+  ASSERT_EQ(ftruncate(hostile.segment.fd.get(), 1LL << 43), 0);
+  store.finish(2, {.length = 1ULL << 43});
+  EXPECT_LT(store.usedBytes(), kMiB);
+  EXPECT_LE(store.partsOf(2).parts.at(0).length, 2 * kMiB);
+  EXPECT_TRUE(store.full(hostile.segment.file));
+  run(store, hostile, 3, "after");
+  EXPECT_EQ(contentOf(store, 3), "after");
+  tidyAll(store);
+  EXPECT_EQ(contentOf(store, 1), "honest");
+  store.forget(2);
+  store.forget(3);
+  store.closeSegment(hostile.segment.file);
+  EXPECT_EQ(store.usedBytes(), 6U);
 }
 
 // A silent attempt begins where the next task's bytes are: dropping it must not drop those.
@@ -312,12 +347,27 @@ TEST_F(LogStoreTest, theOldestLogsAreDroppedFirst) {
   }
 }
 
+// What counts is when a task's last attempt finished.
+TEST_F(LogStoreTest, aTaskThatRanAgainIsNotTheOldest) {
+  options_.totalBytes = 2 * kMiB;
+  LogStore store(options_);
+  Worker worker(store);
+  run(store, worker, 1, "first, ");
+  run(store, worker, 2, std::string(kMiB, 'x'));
+  run(store, worker, 1, "again");
+  run(store, worker, 3, std::string(kMiB, 'x'));
+  tidyAll(store);
+  EXPECT_THAT(store.partsOf(2).note, HasSubstr("dropped"));
+  EXPECT_EQ(contentOf(store, 1), "first, again");
+  EXPECT_EQ(contentOf(store, 3).size(), kMiB);
+}
+
 TEST_F(LogStoreTest, runningTasksAloneCannotPassTheBound) {
   options_.totalBytes = 8 * kMiB;
   options_.perTaskBytes = 4 * kMiB;
   LogStore store(options_);
   Worker worker(store);
-  run(store, worker, 1, std::string(3 * kMiB, 'x'));
+  for (const std::uint64_t task : {1, 11, 12}) run(store, worker, task, std::string(kMiB, 'x'));
   std::vector<LogStore::Opened> overflows;
   for (std::uint64_t task = 2; task <= 3; ++task) {
     Worker other(store);
@@ -557,7 +607,8 @@ TEST_F(LogStoreTest, aFullDiskIsANote) {
   store.finish(1, {.length = bytes.size()}, "no space left");
   EXPECT_EQ(contentOf(store, 1), bytes);
   store.forget(1);
-  EXPECT_LT(store.usedBytes(), 4096U);
+  // All but the chunks in which the torn record and the next task's beginning are.
+  EXPECT_LT(store.usedBytes(), 200'000U);
 }
 
 }  // namespace

@@ -4,18 +4,16 @@
 
 #include <cstdlib>
 #include <iostream>
-#include <random>
+#include <map>
 #include <sstream>
 
-#include "tests/daemon/scheduler_oracle.h"
+#include "tests/daemon/scheduler_twins.h"
 
 namespace baton::daemon {
 namespace {
 
 using namespace std::chrono_literals;
-using sim::demand;
-using sim::SchedulerOracle;
-using sim::Violation;
+using namespace sim;
 using State = SchedulerOracle::State;
 
 constexpr int kEvents = 1000;
@@ -24,129 +22,6 @@ std::uint64_t numberFromEnvironment(const char* name, std::uint64_t otherwise) {
   const char* value = std::getenv(name);
   return value == nullptr ? otherwise : std::strtoull(value, nullptr, 10);
 }
-
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : engine_(static_cast<std::uint32_t>(seed * 2654435761u + 1)) {}
-  std::uint32_t next() { return static_cast<std::uint32_t>(engine_()); }
-  unsigned below(unsigned bound) { return next() % bound; }
-  unsigned from(unsigned low, unsigned high) { return low + below(high - low + 1); }
-  bool chance(unsigned percent) { return below(100) < percent; }
-
- private:
-  std::minstd_rand engine_;
-};
-
-// The scheduler and the oracle, told the same things. `log` is nullptr or gets a line for each.
-class Twins {
- public:
-  Twins(const SchedulerOptions& options, std::ostream* log)
-      : scheduler(options), oracle(options, scheduler), log_(log) {
-    moveTo(1h);
-    say() << "slots " << options.slots << " ioPerUid " << options.ioPerUid << " parkedPerUid "
-          << options.parkedPerUid << " quantum " << options.quantum.count() / 1'000'000 << " ms\n";
-  }
-
-  void moveTo(Time now) {
-    now_ = now;
-    oracle.advance(now);
-  }
-  Time now() const { return now_; }
-
-  TaskId submit(QueuedTask task) {
-    task.id = ++ids_;
-    say() << "add " << task.id << " uid " << task.uid << (task.lane == Lane::io ? " io" : "") << " slots "
-          << task.slots << " priority " << task.priority << '\n';
-    ++accepted_;
-    oracle.added(task);
-    scheduler.add(task, now_);
-    return task.id;
-  }
-  void remove(TaskId task) {
-    say() << "remove " << task << '\n';
-    oracle.removed(task);
-    demand(scheduler.remove(task, now_), "a queued task could not be removed");
-    demand(!scheduler.remove(task, now_), "removed twice");
-    ++finished_;
-  }
-  void end(TaskId task) {
-    say() << "end " << task << '\n';
-    scheduler.end(task, now_);
-    oracle.ended(task);
-    demand(!scheduler.remove(task, now_), "an ended task was queued");
-    ++finished_;
-  }
-  void park(TaskId task) {
-    const bool accepted = scheduler.park(task, now_);
-    say() << "park " << task << (accepted ? "\n" : ": too deep\n");
-    oracle.parked(task, accepted);
-  }
-  void unpark(TaskId task) {
-    say() << "unpark " << task << '\n';
-    scheduler.unpark(task, now_);
-    oracle.unparked(task);
-  }
-  void force(TaskId task) {
-    say() << "force " << task << '\n';
-    scheduler.forceRun(task, now_);
-    oracle.forced(task);
-  }
-  void setSlots(unsigned slots) {
-    say() << "slots " << slots << '\n';
-    scheduler.setSlots(slots, now_);
-    oracle.setSlots(slots);
-  }
-  void setWeight(Uid uid, unsigned weight) {
-    say() << "weight of " << uid << ": " << weight << '\n';
-    (void)scheduler.remove(0, now_);  // tells the time
-    scheduler.setWeight(uid, weight);
-    oracle.setWeight(uid, weight);
-  }
-  // Starts whatever starts; `started` hears of each.
-  template <typename Listener>
-  void startAll(Listener started) {
-    while (const auto start = scheduler.next(now_)) {
-      say() << (start->returning ? "  goes on " : "  starts ") << start->task << " slot " << start->slot
-            << " x " << start->slots << '\n';
-      oracle.started(*start);
-      started(*start);
-    }
-    oracle.nothing();
-  }
-  void startAll() {
-    startAll([](const Start&) {});
-  }
-
-  // Lets everything end. Every task that was accepted must have ended exactly once.
-  void finish() {
-    for (int round = 0; !oracle.tasks().empty(); ++round) {
-      demand(round < 100'000, "tasks are left that never start");
-      moveTo(now_ + 10ms);
-      const auto task = oracle.tasks()[round % oracle.tasks().size()];
-      if (task.state == State::running) end(task.asked.id);
-      if (task.state == State::parked) unpark(task.asked.id);
-      startAll();
-      oracle.check(round);
-    }
-    demand(accepted_ == finished_, "not every task ended once");
-    demand(scheduler.queued() == 0 && scheduler.used() == 0 && scheduler.parked() == 0, "something is left");
-  }
-
-  Scheduler scheduler;
-  SchedulerOracle oracle;
-
- private:
-  std::ostream& say() {
-    static std::ostream silent(nullptr);
-    return log_ == nullptr ? silent : *log_ << now_.count() / 1'000'000 << " ms: ";
-  }
-
-  std::ostream* log_;
-  Time now_{0};
-  TaskId ids_ = 0;
-  std::size_t accepted_ = 0;
-  std::size_t finished_ = 0;
-};
 
 // Anything at any time: submits, ends, cancels, parks, forces, reloads.
 class Chaos {
@@ -229,10 +104,10 @@ class Chaos {
   Twins twins_;
 };
 
-// A machine at work: tasks of one slot come, run for their time and end. Checks how long each waited.
-class Machine {
+// An office at work: tasks of one slot come, run for their time and end. Checks how long each waited.
+class Office {
  public:
-  Machine(std::uint64_t seed, std::ostream* log) : random_(seed), twins_(options(), log) {
+  Office(std::uint64_t seed, std::ostream* log) : random_(seed), twins_(options(), log) {
     for (Uid uid = 1; uid <= uids_; ++uid) {
       weights_.push_back(random_.from(10, 300));
       longest_.push_back(Time(1ms) * random_.from(1, 2000));
@@ -354,7 +229,7 @@ TEST(SchedulerSimulation, AnythingAtAnyTimeKeepsTheRules) {
 }
 
 TEST(SchedulerSimulation, NobodyWaitsLongerThanHisShareDemands) {
-  runHistories<Machine>(1);
+  runHistories<Office>(1);
 }
 
 }  // namespace

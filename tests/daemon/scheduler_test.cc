@@ -1,65 +1,18 @@
-// The rules of daemon/scheduler.h one by one. Long histories are in scheduler_simulation_test.cc, shares in
+// Rules 1 to 5 of daemon/scheduler.h one by one, and its costs: what starts next. Rules 6 to 9 are in
+// scheduler_slots_test.cc, long histories in scheduler_simulation_test.cc, shares in
 // scheduler_fairness_test.cc.
-#include "daemon/scheduler.h"
-
 #include <gtest/gtest.h>
 #include <malloc.h>
 
-#include <algorithm>
+#include <limits>
+
+#include "tests/daemon/scheduler_desk.h"
 
 namespace baton::daemon {
 namespace {
 
 using namespace std::chrono_literals;
-using Ids = std::vector<TaskId>;
-
-constexpr Uid kAnna = 1000;
-constexpr Uid kBert = 1001;
-constexpr Uid kCarl = 1002;
-
-// A scheduler, and a hand on its clock.
-class Desk {
- public:
-  explicit Desk(SchedulerOptions options) : scheduler(options) {}
-  explicit Desk(unsigned slots) : Desk(SchedulerOptions{.slots = slots}) {}
-
-  void later(Time time) { now += time; }
-  // Ids count up from 1.
-  TaskId submit(Uid uid, unsigned slots = 1, int priority = 0) {
-    return add({.uid = uid, .slots = slots, .priority = priority, .submitted = now});
-  }
-  TaskId submitIo(Uid uid) { return add({.uid = uid, .lane = Lane::io, .submitted = now}); }
-  TaskId add(QueuedTask task) {
-    task.id = ++ids_;
-    scheduler.add(task, now);
-    return task.id;
-  }
-  // What starts or goes on now.
-  std::vector<Start> starts() {
-    std::vector<Start> all;
-    while (const auto start = scheduler.next(now)) all.push_back(*start);
-    return all;
-  }
-  Ids started() {
-    Ids ids;
-    for (const Start& start : starts()) ids.push_back(start.task);
-    return ids;
-  }
-  Start startOne() {
-    const auto all = starts();
-    EXPECT_EQ(all.size(), 1u);
-    return all.empty() ? Start{} : all.front();
-  }
-  void end(TaskId task) { scheduler.end(task, now); }
-  bool park(TaskId task) { return scheduler.park(task, now); }
-  void unpark(TaskId task) { scheduler.unpark(task, now); }
-
-  Scheduler scheduler;
-  Time now{1h};
-
- private:
-  TaskId ids_ = 0;
-};
+using namespace sim;
 
 TEST(Scheduler, HandsOutEverySlotOnceAndThenWaits) {
   Desk desk(2);
@@ -162,6 +115,19 @@ TEST(Scheduler, RemovesWhatIsQueuedOnly) {
   EXPECT_FALSE(desk.scheduler.remove(1, desk.now));
   EXPECT_FALSE(desk.scheduler.remove(77, desk.now));
   desk.end(1);
+  EXPECT_EQ(desk.started(), Ids{});
+}
+
+TEST(Scheduler, AddingAQueuedTaskAgainChangesNothing) {
+  Desk desk(1);
+  desk.submit(kAnna);
+  desk.submit(kAnna);
+  desk.scheduler.add({.id = 2, .uid = kAnna, .priority = 5, .submitted = desk.now}, desk.now);
+  EXPECT_EQ(desk.scheduler.queued(kAnna), 2u);
+  EXPECT_EQ(desk.startOne().task, 1u);
+  desk.end(1);
+  EXPECT_EQ(desk.startOne().task, 2u);
+  desk.end(2);
   EXPECT_EQ(desk.started(), Ids{});
 }
 
@@ -339,269 +305,6 @@ TEST(Scheduler, ATaskLargerThanThePoolGetsAllOfIt) {
   const Start start = desk.startOne();
   EXPECT_EQ(start.slots, 3u);
   EXPECT_EQ(desk.scheduler.used(), 3u);
-}
-
-// Rules 6 and 7.
-
-TEST(Scheduler, ASlotChangesHandsOnlyAfterTheQuantum) {
-  Desk desk(SchedulerOptions{.slots = 1, .quantum = 50ms});
-  for (int i = 0; i < 20; ++i) desk.submit(kAnna);
-  for (int i = 0; i < 20; ++i) desk.submit(kBert);
-  std::string order;
-  for (int i = 0; i < 20; ++i) {
-    const TaskId task = desk.startOne().task;
-    order += task <= 20 ? 'a' : 'b';
-    desk.later(10ms);
-    desk.end(task);
-  }
-  EXPECT_EQ(order, "aaaaabbbbbaaaaabbbbb");
-}
-
-TEST(Scheduler, NobodyWaitsForATurnThatItsUidDoesNotUse) {
-  Desk desk(SchedulerOptions{.slots = 1, .quantum = 50ms});
-  desk.submit(kAnna);
-  desk.submit(kBert);
-  desk.startOne();
-  desk.later(1ms);
-  desk.end(1);
-  EXPECT_EQ(desk.started(), (Ids{2}));
-}
-
-TEST(Scheduler, GoesWhereItsWorkerIsWarmThenWhereNoneIsThenToTheLeastRecentlyUsed) {
-  Desk desk(4);
-  for (int i = 0; i < 3; ++i) desk.submit(i == 1 ? kBert : kAnna);
-  desk.started();  // 1: Anna in 0, 2: Bert in 1, 3: Anna in 2; none in 3
-  desk.later(1s);
-  desk.end(3);
-  desk.later(1s);
-  desk.end(2);
-  desk.later(1s);
-  desk.end(1);
-  desk.later(1s);
-  desk.submit(kBert);
-  EXPECT_EQ(desk.startOne().slot, 1u);  // his own
-  desk.submit(kBert);
-  EXPECT_EQ(desk.startOne().slot, 3u);  // nobody's
-  desk.submit(kBert);
-  EXPECT_EQ(desk.startOne().slot, 2u);  // Anna's, the older
-  desk.submit(kAnna);
-  EXPECT_EQ(desk.startOne().slot, 0u);
-}
-
-TEST(Scheduler, TheWorkerUsedLastIsTheWarmest) {
-  Desk desk(3);
-  for (int i = 0; i < 3; ++i) desk.submit(kAnna);
-  desk.started();
-  for (const TaskId task : {3, 1, 2}) {
-    desk.later(1s);
-    desk.end(task);
-  }
-  desk.submit(kAnna);
-  EXPECT_EQ(desk.startOne().slot, 1u);
-}
-
-// Rule 8.
-
-TEST(Scheduler, AParkedTaskGivesItsSlotAndReturnsBeforeEverythingQueued) {
-  Desk desk(1);
-  desk.submit(kAnna);
-  desk.submit(kAnna);
-  desk.submit(kBert);
-  EXPECT_EQ(desk.started(), (Ids{1}));
-  desk.later(1ms);
-  EXPECT_TRUE(desk.park(1));
-  EXPECT_EQ(desk.scheduler.parked(kAnna), 1u);
-  EXPECT_EQ(desk.started(), (Ids{3}));  // the turn is over with the worker that left
-  desk.unpark(1);
-  EXPECT_EQ(desk.started(), Ids{});
-  desk.end(3);
-  desk.submit(kBert);
-  const Start back = desk.startOne();
-  EXPECT_EQ(back.task, 1u);
-  EXPECT_EQ(back.slot, 0u);
-  EXPECT_TRUE(back.returning);
-  EXPECT_EQ(desk.scheduler.parked(kAnna), 0u);
-}
-
-TEST(Scheduler, ReturningTasksGoOnInTheOrderTheyAsked) {
-  Desk desk(3);
-  for (int i = 0; i < 3; ++i) desk.submit(i == 0 ? kAnna : kBert);
-  desk.started();
-  for (TaskId task = 1; task <= 3; ++task) EXPECT_TRUE(desk.park(task));
-  for (int i = 0; i < 3; ++i) desk.submit(kCarl);
-  desk.started();
-  for (const TaskId task : {3, 1, 2}) desk.unpark(task);
-  Ids order;
-  for (TaskId task = 4; task <= 6; ++task) {
-    desk.end(task);
-    order.push_back(desk.startOne().task);
-  }
-  EXPECT_EQ(order, (Ids{3, 1, 2}));
-}
-
-TEST(Scheduler, FreeSlotsAreKeptForALargeReturningTask) {
-  Desk desk(2);
-  desk.submit(kAnna, 2);
-  desk.started();
-  EXPECT_TRUE(desk.park(1));
-  desk.submit(kBert);
-  desk.submit(kBert);
-  desk.submit(kBert);
-  EXPECT_EQ(desk.started(), (Ids{2, 3}));
-  desk.unpark(1);
-  desk.end(2);
-  EXPECT_EQ(desk.started(), Ids{});
-  EXPECT_EQ(desk.scheduler.keptFor(), 1u);
-  desk.end(3);
-  EXPECT_EQ(desk.startOne().task, 1u);
-}
-
-TEST(Scheduler, TooManyParkedTasksOfAUidAreRefused) {
-  Desk desk(SchedulerOptions{.slots = 3, .parkedPerUid = 2});
-  for (int i = 0; i < 3; ++i) desk.submit(kAnna);
-  desk.started();
-  EXPECT_TRUE(desk.park(1));
-  EXPECT_TRUE(desk.park(2));
-  desk.unpark(2);  // returning counts too
-  EXPECT_FALSE(desk.park(3));
-  EXPECT_EQ(desk.scheduler.used(), 1u);
-  desk.startOne();
-  EXPECT_TRUE(desk.park(3));
-}
-
-TEST(Scheduler, AReturningTaskMayWaitAnewOrEnd) {
-  Desk desk(1);
-  desk.submit(kAnna);
-  desk.submit(kAnna);
-  desk.submit(kAnna);
-  desk.started();
-  EXPECT_TRUE(desk.park(1));
-  desk.started();
-  desk.unpark(1);
-  EXPECT_TRUE(desk.park(1));
-  desk.end(2);
-  EXPECT_EQ(desk.started(), (Ids{3}));
-  desk.unpark(1);
-  desk.end(1);
-  desk.end(3);
-  EXPECT_EQ(desk.started(), Ids{});
-  EXPECT_EQ(desk.scheduler.parked(), 0u);
-}
-
-TEST(Scheduler, TimeParkedIsFree) {
-  Desk desk(2);
-  desk.submit(kAnna);
-  desk.submit(kBert);
-  EXPECT_EQ(desk.started(), (Ids{1, 2}));
-  EXPECT_TRUE(desk.park(1));
-  desk.submit(kCarl);
-  desk.started();
-  desk.submit(kBert);
-  desk.submit(kAnna);
-  desk.later(1s);
-  desk.end(2);
-  EXPECT_EQ(desk.started(), (Ids{5}));  // Anna has had nothing meanwhile
-}
-
-TEST(Scheduler, NestedTasksOnOneSlotEnd) {
-  Desk desk(1);
-  for (TaskId task = 1; task <= 20; ++task) {
-    desk.submit(kAnna);
-    EXPECT_EQ(desk.startOne().task, task);
-    EXPECT_TRUE(desk.park(task));
-  }
-  desk.unpark(20);
-  desk.startOne();
-  for (TaskId task = 20; task > 1; --task) {
-    desk.end(task);
-    desk.unpark(task - 1);
-    EXPECT_EQ(desk.startOne().task, task - 1);
-  }
-}
-
-TEST(Scheduler, AParkedIoTaskGivesItsPlace) {
-  Desk desk(SchedulerOptions{.slots = 1, .ioPerUid = 1});
-  desk.submitIo(kAnna);
-  desk.submitIo(kAnna);
-  desk.submitIo(kAnna);
-  EXPECT_EQ(desk.started(), (Ids{1}));
-  EXPECT_TRUE(desk.park(1));
-  EXPECT_EQ(desk.started(), (Ids{2}));
-  desk.unpark(1);
-  EXPECT_EQ(desk.started(), Ids{});
-  desk.end(2);
-  const Start back = desk.startOne();
-  EXPECT_EQ(back.task, 1u);
-  EXPECT_TRUE(back.returning);
-}
-
-// Rule 9.
-
-TEST(Scheduler, AForcedTaskRunsOverTheBudgetAndNothingStartsUntilThatIsMadeUp) {
-  Desk desk(2);
-  for (int i = 0; i < 4; ++i) desk.submit(kAnna);
-  EXPECT_EQ(desk.started(), (Ids{1, 2}));
-  EXPECT_TRUE(desk.park(1));
-  EXPECT_EQ(desk.started(), (Ids{3}));
-  desk.unpark(1);
-  desk.scheduler.forceRun(1, desk.now);
-  EXPECT_EQ(desk.scheduler.over(), 1u);
-  EXPECT_EQ(desk.scheduler.used(), 3u);
-  EXPECT_TRUE(desk.scheduler.slotsOf(1).empty());
-  EXPECT_EQ(desk.started(), Ids{});
-  desk.end(2);
-  EXPECT_EQ(desk.started(), Ids{});
-  EXPECT_EQ(desk.scheduler.over(), 0u);
-  desk.end(1);
-  EXPECT_EQ(desk.started(), (Ids{4}));
-}
-
-TEST(Scheduler, AForcedTaskTakesAFreeSlotIfThereIsOne) {
-  Desk desk(2);
-  desk.submit(kAnna);
-  desk.started();
-  EXPECT_TRUE(desk.park(1));
-  desk.scheduler.forceRun(1, desk.now);
-  EXPECT_EQ(desk.scheduler.over(), 0u);
-  EXPECT_EQ(desk.scheduler.slotsOf(1).size(), 1u);
-  EXPECT_EQ(desk.started(), Ids{});  // not handed out a second time
-  desk.unpark(1);
-  EXPECT_EQ(desk.started(), Ids{});
-  EXPECT_TRUE(desk.park(1));
-  EXPECT_EQ(desk.scheduler.used(), 0u);
-}
-
-TEST(Scheduler, AForcedIoTaskMayExceedTheLane) {
-  Desk desk(SchedulerOptions{.slots = 1, .ioPerUid = 1});
-  for (int i = 0; i < 3; ++i) desk.submitIo(kAnna);
-  desk.started();
-  EXPECT_TRUE(desk.park(1));
-  desk.started();
-  desk.scheduler.forceRun(1, desk.now);
-  EXPECT_EQ(desk.scheduler.ioRunning(kAnna), 2u);
-  desk.end(2);
-  EXPECT_EQ(desk.started(), Ids{});
-  desk.end(1);
-  EXPECT_EQ(desk.started(), (Ids{3}));
-}
-
-TEST(Scheduler, FewerSlotsLeaveRunningTasksAlone) {
-  Desk desk(4);
-  for (int i = 0; i < 6; ++i) desk.submit(kAnna);
-  desk.started();
-  desk.scheduler.setSlots(2, desk.now);
-  EXPECT_EQ(desk.scheduler.over(), 2u);
-  desk.end(1);
-  desk.end(2);
-  EXPECT_EQ(desk.started(), Ids{});
-  EXPECT_EQ(desk.scheduler.over(), 0u);
-  desk.end(4);
-  EXPECT_EQ(desk.startOne().slot, 0u);
-  desk.end(3);
-  EXPECT_EQ(desk.startOne().slot, 1u);
-  desk.scheduler.setSlots(3, desk.now);
-  desk.submit(kAnna);
-  EXPECT_EQ(desk.startOne().slot, 2u);
 }
 
 // Costs.

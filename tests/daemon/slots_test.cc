@@ -136,6 +136,7 @@ TEST(Slots, cgroupOutsideOfTheNamespaceFallsBackToTheMount) {
   const Machine machine;
   machine.write("proc/mountinfo", kUnified);
   machine.write("sys/fs/cgroup/cpu.max", "400000 100000");
+  machine.write("sys/fs/outside/cpu.max", "100000 100000");  // no cgroup, though the names lead there
   for (const char* line : {"0::/../outside\n", "0::/..\n", "0::/\n"}) {
     machine.write("proc/cgroup", line);
     EXPECT_EQ(machine.count().slots, 4U) << line;
