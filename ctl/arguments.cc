@@ -3,6 +3,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <algorithm>
 #include <charconv>
 
 #include "ctl/output.h"
@@ -53,25 +54,29 @@ struct Arguments::Parser {
   CLI::App app;
 };
 
-Arguments::Arguments(const Spec& spec) : parser_(std::make_unique<Parser>(spec)), spec_(spec) {}
+Arguments::Arguments(const Spec& spec) : spec_(spec) {}
 
 Arguments::~Arguments() = default;
 
 void Arguments::flag(const char* names, const char* help, bool& value) {
-  parser_->app.add_flag_callback(
-      names, [&value] { value = true; }, help);
+  declared_.emplace_back([this, names, help, &value] {
+    parser_->app.add_flag_callback(
+        names, [&value] { value = true; }, help);
+  });
 }
 
 void Arguments::option(const char* names, const char* metavar, const char* help, Take take) {
-  auto* option = parser_->app.add_option(
-      names,
-      [take = std::move(take)](const CLI::results_t& results) {
-        for (const std::string& result : results) take(result);
-        return true;
-      },
-      help);
-  option->type_name(metavar)->type_size(1)->expected(1)->allow_extra_args(false);
-  option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  declared_.emplace_back([this, names, metavar, help, take = std::move(take)] {
+    auto* option = parser_->app.add_option(
+        names,
+        [take](const CLI::results_t& results) {
+          for (const std::string& result : results) take(result);
+          return true;
+        },
+        help);
+    option->type_name(metavar)->type_size(1)->expected(1)->allow_extra_args(false);
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  });
 }
 
 void Arguments::option(const char* names, const char* metavar, const char* help,
@@ -96,16 +101,35 @@ void Arguments::option(const char* names, const char* metavar, const char* help,
 }
 
 void Arguments::common(CommonOptions& options, Json json) {
-  auto& app = parser_->app;
   if (json == Json::yes) flag("--json", "print JSON", options.json);
-  auto* system = app.add_flag_callback(
-      "--system", [&options] { options.which = ipc::Which::system; }, "talk to the system's daemon only");
-  auto* user = app.add_flag_callback(
-      "--user", [&options] { options.which = ipc::Which::user; }, "talk to your own daemon only");
-  system->excludes(user);
+  declared_.emplace_back([this, &options] {
+    auto& app = parser_->app;
+    auto* system = app.add_flag_callback(
+        "--system", [&options] { options.which = ipc::Which::system; }, "talk to the system's daemon only");
+    auto* user = app.add_flag_callback(
+        "--user", [&options] { options.which = ipc::Which::user; }, "talk to your own daemon only");
+    system->excludes(user);
+  });
+}
+
+// A command line without options, the most usual one, needs no parser: building one takes as long as the rest.
+bool Arguments::hasOptions(int argc, char** argv) const {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--") return false;
+    if (word.size() > 1 && word[0] == '-') return true;
+    if (spec_.words == Words::command) return false;
+  }
+  return false;
 }
 
 bool Arguments::parse(int argc, char** argv) {
+  if (!hasOptions(argc, argv)) {
+    takeWords(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
+    return true;
+  }
+  parser_ = std::make_unique<Parser>(spec_);
+  for (const auto& declare : declared_) declare();
   // CLI11 wants them last first.
   std::vector<std::string> reversed;
   for (int i = argc - 1; i >= 1; --i) reversed.emplace_back(argv[i]);

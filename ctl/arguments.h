@@ -93,8 +93,11 @@ class Arguments {
   void takeWords(const std::vector<std::string>& rest);
   [[noreturn]] void rejectOption(const std::string& word) const;
 
+  bool hasOptions(int argc, char** argv) const;
+
   struct Parser;  // CLI11's
   std::unique_ptr<Parser> parser_;
+  std::vector<std::function<void()>> declared_;  // what the parser will be told, if it is needed
   Spec spec_;
   std::vector<std::string> words_;
 };

@@ -95,7 +95,7 @@ void MapEngine::takeSignal(int signal) {
 }
 
 void MapEngine::suspend() {
-  signalAll(SIGTSTP);
+  signalAll(SIGSTOP);  // their process groups are orphaned: the kernel ignores SIGTSTP there
   holdAll(true);
   bar_.clear();
   // If nobody could continue us we are not stopped, and go on at once, as any process would.

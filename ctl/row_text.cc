@@ -111,14 +111,14 @@ const char* batchStateName(BatchRow::Reader row) {
 
 std::string batchProgress(BatchRow::Reader row) {
   std::uint64_t ended = 0;
-  std::uint64_t bad = 0;
   for (const State state : kTelling) {
-    if (!hasEnded(state)) continue;
-    ended += countOf(row, state);
-    if (state != State::SUCCEEDED) bad += countOf(row, state);
+    if (hasEnded(state)) ended += countOf(row, state);
   }
+  const auto cancelled = countOf(row, State::CANCELLED);
+  const auto failed = ended - cancelled - countOf(row, State::SUCCEEDED);
   std::string text = fmt::format("{} of {}{} done", ended, row.getTotal(), row.getClosed() ? "" : "+");
-  if (bad > 0) text += fmt::format(", {} failed", bad);
+  if (failed > 0) text += fmt::format(", {} failed", failed);
+  if (cancelled > 0) text += fmt::format(", {} cancelled", cancelled);
   if (const auto running = countOf(row, State::RUNNING)) text += fmt::format(", {} running", running);
   if (const auto held = countOf(row, State::HELD)) text += fmt::format(", {} held", held);
   return text;

@@ -33,7 +33,7 @@ void RunJob::stopped(int signal) {
   if (!actions_.hasTerminal() && !stopForwarded_) {
     return;
   }
-  stopForwarded_ = false;
+  if (std::exchange(stopForwarded_, false)) signal = SIGTSTP;
   actions_.leaveTerminal();
   if (wantedTerminal(signal)) {
     wantsTerminal_ = true;
@@ -100,7 +100,8 @@ void RunJob::cancel(int signal) {
 void RunJob::stopAsked() {
   if (state_ == State::running) {
     stopForwarded_ = true;
-    actions_.signalTask(SIGTSTP);
+    // Without a terminal the task's process group is orphaned, and the kernel ignores SIGTSTP there.
+    actions_.signalTask(actions_.hasTerminal() ? SIGTSTP : SIGSTOP);
     return;
   }
   held_ = state_ == State::queued;

@@ -63,12 +63,11 @@ std::vector<TaskRef> requiredRefs(const char* verb, std::span<const std::string>
   return parseRefs(words, client);
 }
 
-void checkSize(ipc::Message& message, ipc::Client& client, const char* what) {
+void checkSize(ipc::Message& message, std::size_t mostBytes, const char* what) {
   constexpr std::size_t kFraming = 1024;  // segment table and what the arena rounds up
   const std::size_t bytes = message.frame().asReader().totalSize().wordCount * sizeof(capnp::word) + kFraming;
-  const std::size_t most = client.hello().getMaxFrameBytes();
-  if (bytes > most) {
-    throw Error(Code::tooLarge, std::string(what) + " is larger than the " + ipc::formatSize(most) +
+  if (bytes > mostBytes) {
+    throw Error(Code::tooLarge, std::string(what) + " is larger than the " + ipc::formatSize(mostBytes) +
                                     " that a request may have");
   }
 }

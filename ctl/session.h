@@ -28,7 +28,8 @@ ipc::ReceivedFrame awaitReply(ipc::Client& client, std::uint64_t id, WaitingHint
 // The ids on the command line. Throws Error(usage) if there is none.
 std::vector<TaskRef> requiredRefs(const char* verb, std::span<const std::string> words, ipc::Client& client);
 
-// Throws Error(tooLarge) if the daemon would not take the message.
-void checkSize(ipc::Message& message, ipc::Client& client, const char* what);
+// Throws Error(tooLarge) for a message of more than `mostBytes`, which is what the daemon's hello says it
+// takes.
+void checkSize(ipc::Message& message, std::size_t mostBytes, const char* what);
 
 }  // namespace baton::ctl

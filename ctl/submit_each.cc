@@ -40,6 +40,7 @@ SubmitEach::SubmitEach(const Request& request)
 }
 
 std::uint64_t SubmitEach::open(ipc::Client& client) {
+  maxFrameBytes_ = client.hello().getMaxFrameBytes();
   ipc::Message request;
   auto open = request.frame().initOpenBatch();
   writeContextSource(surroundings_, open.initContext(), request);
@@ -61,8 +62,8 @@ void SubmitEach::addAll(ipc::Client& client) {
     addRecords(client);
     send(client, true);
     settle(client, 1);
-  } catch (const Error& error) {
-    if (error.code() != Code::disconnected) cancel(client);
+  } catch (...) {
+    cancel(client);
     throw;
   }
   if (records_.replacedNul()) complain("a NUL in the input became \\0; use -0 if NUL ends a record");
@@ -100,7 +101,7 @@ void SubmitEach::send(ipc::Client& client, bool last) {
   for (unsigned i = 0; i < tasks.size(); ++i) {
     writeArgv(pending_[i], tasks[i].initArgv(static_cast<unsigned>(pending_[i].size())));
   }
-  checkSize(request, client, "a command");
+  checkSize(request, maxFrameBytes_, "a command");
   client.send(request);
   ++outstanding_;
   pending_.clear();
@@ -132,13 +133,14 @@ void SubmitEach::cancel(ipc::Client& client) {
   auto cancel = request.frame().initCancel();
   writeSelection({&ref, 1}, cancel.initSelection());
   cancel.setReason("its submit failed");
-  client.send(request);
-  outstanding_ = 0;
   // The answers of what was under way come first; whatever they say, the batch is given up.
   try {
-    while (client.receive(std::chrono::seconds(1))) {
+    const std::uint64_t id = client.send(request);
+    while (const auto frame = client.receive(std::chrono::seconds(1))) {
+      if (frame->get().getId() == id) return;
     }
   } catch (const Error&) {
+    // The connection is gone, and what it left open with it.
   }
 }
 

@@ -46,6 +46,7 @@ class SubmitEach {
   map::RecordStream records_;
   map::ShellLine shellLine_;
   map::Template template_;
+  std::size_t maxFrameBytes_ = 0;
   std::uint64_t batch_ = 0;
   std::uint64_t sequence_ = 0;
   std::vector<std::vector<std::string>> pending_;

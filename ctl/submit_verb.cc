@@ -73,14 +73,16 @@ void printId(std::uint64_t id, bool batch, bool json) {
   flushOutput();
 }
 
-std::uint64_t submitOne(ipc::Client& client, const SubmitOptions& options,
-                        const std::vector<std::string>& argv) {
-  ipc::Message request;
+// The message refers to nothing of this process: it may be made before a daemon is started.
+void writeSubmit(const Options& options, const std::vector<std::string>& argv, ipc::Message& request) {
   auto submit = request.frame().initSubmit();
-  writeContextSource(options.surroundings(), submit.initContext(), request);
-  options.fill(submit.initOptions());
+  writeContextSource(options.task.surroundings(), submit.initContext(), request);
+  options.task.fill(submit.initOptions());
   writeArgv(argv, submit.initArgv(static_cast<unsigned>(argv.size())));
-  checkSize(request, client, "the command with its environment");
+}
+
+std::uint64_t send(ipc::Client& client, ipc::Message& request) {
+  checkSize(request, client.hello().getMaxFrameBytes(), "the command with its environment");
   const auto reply = client.call(request, [](ipc::wire::Frame::Reader event) {
     if (event.isNotice()) complain(event.getNotice().cStr());
   });
@@ -110,7 +112,6 @@ int submitVerb(int argc, char** argv) {
   bool help = false;
   parse(options, arguments, argc, argv, help);
   if (help) return 0;
-  std::uint64_t id = 0;
   // What can be wrong here is found before a daemon is started.
   if (options.each) {
     SubmitEach each({.options = options.task,
@@ -118,14 +119,15 @@ int submitVerb(int argc, char** argv) {
                      .file = *options.each,
                      .delimiter = options.nulSeparated ? '\0' : '\n'});
     auto client = connectOrStart(options.common);
-    id = each.open(client);
+    const std::uint64_t id = each.open(client);
     printId(id, true, options.common.json);
     each.addAll(client);
     return options.wait ? waitFor(client, id, options.task.refuseToWait) : 0;
   }
-  if (options.task.directory) static_cast<void>(options.task.surroundings());
+  ipc::Message request;
+  writeSubmit(options, arguments.words(), request);
   auto client = connectOrStart(options.common);
-  id = submitOne(client, options.task, arguments.words());
+  const std::uint64_t id = send(client, request);
   printId(id, false, options.common.json);
   return options.wait ? waitFor(client, id, options.task.refuseToWait) : 0;
 }

@@ -1,6 +1,7 @@
 #include "daemon/assign.h"
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 
 #include "ipc/error.h"
@@ -11,11 +12,14 @@ namespace {
 constexpr int kMaxPriority = 1000;
 constexpr std::size_t kMaxNameBytes = 128;
 constexpr unsigned kMaxAttempts = 1000;
+// A row of a listing has to fit into a frame, with all else that it says of its task.
+constexpr std::size_t kMaxArgvBytes = ipc::kMaxFrameBytes - (std::size_t{64} << 10);
 
 std::string pathOf(capnp::Data::Reader bytes, const char* what) {
-  if (std::memchr(bytes.begin(), 0, bytes.size()) != nullptr) {
+  if (bytes.size() > 0 && std::memchr(bytes.begin(), 0, bytes.size()) != nullptr) {
     throw Error(Code::usage, std::string("a NUL byte in the path of ") + what);
   }
+  if (bytes.size() >= PATH_MAX) throw Error(Code::usage, std::string("the path of ") + what + " is too long");
   return {reinterpret_cast<const char*>(bytes.begin()), bytes.size()};
 }
 
@@ -34,17 +38,32 @@ std::string joinWords(capnp::List<capnp::Data>::Reader argv) {
   std::string joined;
   joined.reserve(size);
   for (const auto word : argv) {
-    if (std::memchr(word.begin(), 0, word.size()) != nullptr) {
+    if (word.size() > 0 && std::memchr(word.begin(), 0, word.size()) != nullptr) {
       throw Error(Code::usage, "a NUL byte in an argument");
     }
     joined.append(reinterpret_cast<const char*>(word.begin()), word.size());
     joined += '\0';
+  }
+  if (frameBytes(joined) > kMaxArgvBytes) {
+    throw Error(Code::tooLarge, "the command is larger than the " + std::to_string(kMaxArgvBytes >> 10) +
+                                    " KiB that a task may have");
   }
   return joined;
 }
 
 std::size_t countWords(std::string_view joined) {
   return static_cast<std::size_t>(std::count(joined.begin(), joined.end(), '\0'));
+}
+
+std::size_t frameBytes(std::string_view joined) {
+  std::size_t bytes = 0;
+  for (std::size_t at = 0; at < joined.size();) {
+    const std::size_t end = joined.find('\0', at);
+    bytes += sizeof(capnp::word) +
+             (end - at + sizeof(capnp::word) - 1) / sizeof(capnp::word) * sizeof(capnp::word);
+    at = end + 1;
+  }
+  return bytes;
 }
 
 void writeWords(std::string_view joined, capnp::List<capnp::Data>::Builder builder) {
@@ -78,14 +97,19 @@ TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, unsigned slots) {
     throw Error(Code::usage, "a priority is from -1000 to 1000, not " + std::to_string(options.priority));
   }
   switch (reader.getLane()) {
-    case ipc::wire::Lane::CPU: options.lane = Lane::cpu; break;
-    case ipc::wire::Lane::IO: options.lane = Lane::io; break;
-    default: throw Error(Code::usage, "an unknown lane");
+    case ipc::wire::Lane::CPU:
+      options.lane = Lane::cpu;
+      break;
+    case ipc::wire::Lane::IO:
+      options.lane = Lane::io;
+      break;
+    default:
+      throw Error(Code::usage, "an unknown lane");
   }
   options.slots = reader.getSlots();
   if (options.slots < 1 || (options.lane == Lane::cpu && options.slots > slots)) {
-    throw Error(Code::refused, "a task of " + std::to_string(options.slots) + " slots can never run: the pool has " +
-                                   std::to_string(slots));
+    throw Error(Code::refused, "a task of " + std::to_string(options.slots) +
+                                   " slots can never run: the pool has " + std::to_string(slots));
   }
   options.timeLimitNs = reader.getTimeLimitNs();
   options.graceNs = reader.getGraceNs();

@@ -18,7 +18,8 @@ struct AssignOptions {
 // Fills `message` for a task whose `running` is set. Descriptors are the caller's.
 void writeAssign(const Task& task, const AssignOptions& how, ipc::Message& message);
 
-// Both directions of what the protocol calls TaskOptions. Reading throws Error(usage) for what is out of range.
+// Both directions of what the protocol calls TaskOptions. Reading throws Error(usage) for what is out of
+// range.
 void writeOptions(const TaskOptions& options, ipc::wire::TaskOptions::Builder builder);
 TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, unsigned slots);
 
@@ -26,6 +27,8 @@ TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, unsigned slots);
 std::string joinWords(capnp::List<capnp::Data>::Reader argv);
 void writeWords(std::string_view joined, capnp::List<capnp::Data>::Builder builder);
 std::size_t countWords(std::string_view joined);
+// What the words take in a frame: each has a pointer, and is filled up to a multiple of 8 bytes.
+std::size_t frameBytes(std::string_view joined);
 
 // The bytes of `text` as Data, valid as long as it.
 capnp::Data::Reader dataOf(std::string_view text);

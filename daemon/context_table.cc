@@ -14,12 +14,11 @@
 namespace baton::daemon {
 namespace {
 
-constexpr const char* kLimitNames[] = {"cpu time (-t)",       "file size (-f)",        "data size (-d)",
-                                       "stack size (-s)",     "core size (-c)",        "resident size (-m)",
-                                       "processes (-u)",      "open files (-n)",       "locked memory (-l)",
-                                       "address space (-v)",  "file locks (-x)",       "pending signals (-i)",
-                                       "message queues (-q)", "nice priority (-e)",    "real-time priority (-r)",
-                                       "real-time time (-R)"};
+constexpr const char* kLimitNames[] = {
+    "cpu time (-t)",       "file size (-f)",     "data size (-d)",          "stack size (-s)",
+    "core size (-c)",      "resident size (-m)", "processes (-u)",          "open files (-n)",
+    "locked memory (-l)",  "address space (-v)", "file locks (-x)",         "pending signals (-i)",
+    "message queues (-q)", "nice priority (-e)", "real-time priority (-r)", "real-time time (-R)"};
 
 std::string_view bytesOf(kj::ArrayPtr<const capnp::word> words) {
   return {reinterpret_cast<const char*>(words.begin()), words.size() * sizeof(capnp::word)};
@@ -57,16 +56,18 @@ Powers Powers::ofThisProcess() {
 void ContextTable::check(ipc::wire::Context::Reader context) const {
   const auto surroundings = ipc::readContext(context);
   if (powers_.mayRaise) return;
-  for (std::size_t i = 0; i < surroundings.limits.size(); ++i) {
+  for (std::size_t i = 0; i < surroundings.limitsTold; ++i) {
     if (surroundings.limits[i].hard > powers_.hardLimits[i]) {
-      throw Error(Code::refused, std::string("your limit of ") + kLimitNames[i] +
-                                     " is above the daemon's own; lower it with ulimit, or restart the daemon "
-                                     "from here (batonctl stop)");
+      throw Error(Code::refused,
+                  std::string("your limit of ") + kLimitNames[i] +
+                      " is above the daemon's own; lower it with ulimit, or restart the daemon "
+                      "from here (batonctl stop)");
     }
   }
   if (surroundings.nice < powers_.nice) {
     throw Error(Code::refused, "the nice value " + std::to_string(surroundings.nice) +
-                                   " is below what the daemon may give (" + std::to_string(powers_.nice) + ")");
+                                   " is below what the daemon may give (" + std::to_string(powers_.nice) +
+                                   ")");
   }
 }
 
@@ -79,6 +80,11 @@ std::shared_ptr<const Context> ContextTable::intern(ipc::wire::Context::Reader c
     if (auto known = entry->second.lock(); known && bytesOf(known->words()) == bytes) return known;
   }
   check(context);
+  // A few bytes can be pointed to many times: what counts is the copy.
+  if (bytes.size() > kMaxContextBytes) {
+    throw Error(Code::tooLarge, "environment and arguments of a task take at most 2 MiB, not " +
+                                    std::to_string(bytes.size()) + " bytes");
+  }
   if (*used_ + bytes.size() > limit_) {
     throw Error(Code::quota, "the distinct environments of waiting tasks would take more than " +
                                  std::to_string(limit_ >> 20) + " MiB (config context_bytes)");

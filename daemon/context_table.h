@@ -12,6 +12,9 @@
 
 namespace baton::daemon {
 
+// Linux itself takes no more than 2 MiB of environment and arguments with the usual stack limit of 8 MiB.
+constexpr std::size_t kMaxContextBytes = std::size_t{2} << 20;
+
 // An interned context. Immutable; lives as long as a task refers to it.
 class Context {
  public:
@@ -32,9 +35,9 @@ class Context {
 
 // What this daemon cannot give to a task because it does not have it itself.
 struct Powers {
-  int nice = 0;              // lowest it may set
+  int nice = 0;  // lowest it may set
   std::uint64_t hardLimits[16];
-  bool mayRaise = false;     // root: everything
+  bool mayRaise = false;  // root: everything
   static Powers ofThisProcess();
 };
 
@@ -42,8 +45,8 @@ class ContextTable {
  public:
   ContextTable(std::uint64_t limitBytes, Powers powers) : limit_(limitBytes), powers_(powers) {}
 
-  // The context with this content. Throws Error(protocol) for a malformed one, Error(refused) for one that asks
-  // for more than this daemon may give, Error(quota) when all contexts together would pass the bound.
+  // The context with this content. Throws Error(protocol) for a malformed one, Error(refused) for one that
+  // asks for more than this daemon may give, Error(quota) when all contexts together would pass the bound.
   std::shared_ptr<const Context> intern(ipc::wire::Context::Reader context);
 
   void setLimit(std::uint64_t limitBytes) { limit_ = limitBytes; }

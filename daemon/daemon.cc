@@ -48,7 +48,8 @@ std::uint64_t ownResidentBytes() {
 bool endsAtLogout() {
   if (::getuid() == 0 || ::access("/run/systemd/users", F_OK) != 0) return false;
   const passwd* entry = ::getpwuid(::getuid());
-  return entry != nullptr && ::access((std::string("/var/lib/systemd/linger/") + entry->pw_name).c_str(), F_OK) != 0;
+  return entry != nullptr &&
+         ::access((std::string("/var/lib/systemd/linger/") + entry->pw_name).c_str(), F_OK) != 0;
 }
 
 }  // namespace
@@ -73,8 +74,8 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       config_(LoadedConfig::load(options.configFile, options.dropInDirectory)),
       startedAt_(monotonicNow()),
       ids_(options.places.stateDirectory),
-      logs_({options.places.stateDirectory + "/logs", config_.values().logTotal, config_.values().logPerTask, true,
-             [this](shm::Fd fd) { closer_.close(std::move(fd)); }}),
+      logs_({options.places.stateDirectory + "/logs", config_.values().logTotal, config_.values().logPerTask,
+             true, [this](shm::Fd fd) { closer_.close(std::move(fd)); }}),
       registry_(ids_, retentionOf(config_.values())),
       scheduler_(schedulerOptions(config_.values(), countSlots(config_.values().slots).slots)),
       pool_(loop, logs_, poolOptions()),
@@ -82,10 +83,12 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       contexts_(config_.values().contextBytes, Powers::ofThisProcess()),
       dispatcher_({loop, registry_, scheduler_, pool_, store_}),
       subscriptions_({registry_, dispatcher_, pool_}),
-      requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_, *this}),
+      requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_,
+                 *this}),
       socket_(loop, options.places),
-      server_(loop, requests_, closer_,
-              {config_.values().connections, [uid = ::getuid()](Uid peer) { return peer == uid || peer == 0; }}) {
+      server_(loop, requests_, closer_, {config_.values().connections, [uid = ::getuid()](Uid peer) {
+                                           return peer == uid || peer == 0;
+                                         }}) {
   slotsReason_ = countSlots(config_.values().slots).reason;
   options_.places.socketPath = socket_.path();
   pool_.setOptions(poolOptions());
@@ -156,8 +159,8 @@ void Daemon::watchIdle() {
 void Daemon::tellSystemd() {
   if (::getenv("NOTIFY_SOCKET") == nullptr) return;
   const std::string text = std::to_string(registry_.count(State::RUNNING)) + " tasks run on " +
-                           std::to_string(scheduler_.slots()) + " slots, " + std::to_string(scheduler_.queued()) +
-                           " wait";
+                           std::to_string(scheduler_.slots()) + " slots, " +
+                           std::to_string(scheduler_.queued()) + " wait";
   if (text != lastStatus_) {
     lastStatus_ = text;
     ::sd_notify(0, ("STATUS=" + text).c_str());
@@ -166,7 +169,8 @@ void Daemon::tellSystemd() {
 }
 
 void Daemon::setDraining(bool draining) {
-  if (draining_ != draining) subscriptions_.daemonEvent(draining ? "drained: no new work is taken" : "resumed");
+  if (draining_ != draining)
+    subscriptions_.daemonEvent(draining ? "drained: no new work is taken" : "resumed");
   draining_ = draining;
 }
 

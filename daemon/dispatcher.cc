@@ -125,7 +125,8 @@ void Dispatcher::begin(Task& task, const Start& start) {
   shm::Fd parcel;
   if (const auto found = parcels_.find(task.key); found != parcels_.end()) {
     // Each attempt takes one set of descriptors from it.
-    if (task.attempt + 1U < task.options->attempts) parcel = shm::Fd(::fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3));
+    if (task.attempt + 1U < task.options->attempts)
+      parcel = shm::Fd(::fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3));
     if (!parcel) {
       parcel = std::move(found->second);
       parcels_.erase(found);
@@ -165,14 +166,18 @@ void Dispatcher::cancel(Task& task, std::chrono::nanoseconds grace, Cause cause,
   finish(task, std::move(outcome));
 }
 
-void Dispatcher::signal(Task& task, int signal, bool mainOnly) { pool_.signal(task, signal, mainOnly); }
+void Dispatcher::signal(Task& task, int signal, bool mainOnly) {
+  pool_.signal(task, signal, mainOnly);
+}
 
 bool Dispatcher::hold(Task& task) {
   if (task.state != State::QUEUED) return false;
   scheduler_.remove(task.key, monotonicNow());
+  delayed_.erase(task.key);
   registry_.setState(task, State::HELD);
   record(task, Record::Kind::state, {});
   observer_->taskChanged(task);
+  dispatch();  // slots may have been kept for it
   return true;
 }
 
@@ -231,13 +236,15 @@ void Dispatcher::taskLost(TaskId key, bool started, const std::string& how,
   Outcome outcome;
   outcome.cause = Cause::WORKER_LOST;
   outcome.detail = "its worker " + how;
+  outcome.wallNs = calendarNowNs() - std::min(calendarNowNs(), task->startedNs);
   outcome.escaped = std::move(escaped);
   finish(*task, std::move(outcome));
 }
 
 void Dispatcher::finish(Task& task, Outcome outcome) {
   const State state = stateOf(outcome);
-  const bool mayRetry = state == State::FAILED || (state == State::TIMED_OUT && outcome.cause == Cause::TIME_LIMIT);
+  const bool mayRetry =
+      state == State::FAILED || (state == State::TIMED_OUT && outcome.cause == Cause::TIME_LIMIT);
   task.outcome = std::make_unique<Outcome>(std::move(outcome));
   task.running.reset();
   if (mayRetry && task.attempt < task.options->attempts && task.crashLosses <= kMaxCrashLosses &&
@@ -274,11 +281,14 @@ void Dispatcher::requeue(Task& task, std::chrono::nanoseconds delay) {
   if (delay.count() == 0) {
     enqueue(task);
   } else {
+    delayed_.insert(task.key);
     after(delay, task.key, Timer::requeue);
   }
 }
 
-void Dispatcher::poolHasRoom() { dispatch(); }
+void Dispatcher::poolHasRoom() {
+  dispatch();
+}
 
 void Dispatcher::after(std::chrono::nanoseconds delay, TaskId task, Timer kind) {
   // A limit beyond some hundred years is none.
@@ -303,7 +313,7 @@ void Dispatcher::timers() {
     Task* task = registry_.find(key);
     if (task == nullptr || task->state != State::QUEUED) continue;
     if (kind == Timer::requeue) {
-      enqueue(*task);
+      if (delayed_.erase(key) > 0) enqueue(*task);
     } else if (task->attempt == 0) {
       cancel(*task, {}, Cause::QUEUE_LIMIT, "it did not start in time");
     }

@@ -1,5 +1,6 @@
-// Moves tasks along their states. Everything that changes a task goes through here: it tells the Registry what
-// is so, the Store what happened, the Scheduler what may start, the Pool what to do, and observers the rest.
+// Moves tasks along their states. Everything that changes a task goes through here: it tells the Registry
+// what is so, the Store what happened, the Scheduler what may start, the Pool what to do, and observers the
+// rest.
 //
 //   submit ──► Store ──► Scheduler ──► Pool ──► worker
 //                            ▲            │
@@ -95,8 +96,8 @@ class Dispatcher final : public PoolEvents {
  private:
   enum class Timer { queueLimit, requeue };
   struct Waiting {
-    unsigned count = 0;              // requests inside the task that wait
-    bool returning = false;          // no more; it wants its slots back
+    unsigned count = 0;      // requests inside the task that wait
+    bool returning = false;  // no more; it wants its slots back
     std::optional<std::uint64_t> cpuNs;
     std::chrono::nanoseconds sampledAt{};
   };
@@ -125,6 +126,7 @@ class Dispatcher final : public PoolEvents {
   std::unordered_map<TaskId, shm::Fd> parcels_;
   std::unordered_map<TaskId, Waiting> waiting_;
   std::unordered_map<TaskId, bool> toContinue_;  // stopped ones that wait for a slot -> foreground
+  std::unordered_set<TaskId> delayed_;           // queued, but not before a back-off is over
   std::multimap<std::chrono::nanoseconds, std::pair<TaskId, Timer>> due_;
   Source dueTimer_;
   Source parkingTimer_;

@@ -1,5 +1,5 @@
-// The daemon's own log: lines on stderr, with journald's priority prefix where stderr is the journal. Only the
-// daemon logs, once, where it decides; libraries throw.
+// The daemon's own log: lines on stderr, with journald's priority prefix where stderr is the journal. Only
+// the daemon logs, once, where it decides; libraries throw.
 #pragma once
 
 #include <string>

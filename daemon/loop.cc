@@ -58,7 +58,9 @@ Source& Source::operator=(Source&& other) noexcept {
   return *this;
 }
 
-Source::~Source() { reset(); }
+Source::~Source() {
+  reset();
+}
 
 void Source::reset() {
   if (!state_) return;
@@ -70,22 +72,33 @@ void Source::reset() {
   sd_event_source_unref(source);
 }
 
-void Source::setEvents(std::uint32_t events) { sd_event_source_set_io_events(state_->source, events); }
+void Source::setEvents(std::uint32_t events) {
+  sd_event_source_set_io_events(state_->source, events);
+}
 
 void Source::arm(std::chrono::nanoseconds delay) {
   const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(delay).count();
-  check(sd_event_source_set_time_relative(state_->source, micros > 0 ? static_cast<std::uint64_t>(micros) : 0),
-        "cannot set a timer");
+  check(
+      sd_event_source_set_time_relative(state_->source, micros > 0 ? static_cast<std::uint64_t>(micros) : 0),
+      "cannot set a timer");
   check(sd_event_source_set_enabled(state_->source, SD_EVENT_ONESHOT), "cannot arm a timer");
 }
 
-void Source::disarm() { sd_event_source_set_enabled(state_->source, SD_EVENT_OFF); }
+void Source::disarm() {
+  sd_event_source_set_enabled(state_->source, SD_EVENT_OFF);
+}
 
-void Source::enable(bool on) { sd_event_source_set_enabled(state_->source, on ? SD_EVENT_ON : SD_EVENT_OFF); }
+void Source::enable(bool on) {
+  sd_event_source_set_enabled(state_->source, on ? SD_EVENT_ON : SD_EVENT_OFF);
+}
 
-Loop::Loop() { check(sd_event_new(&event_), "cannot make an event loop"); }
+Loop::Loop() {
+  check(sd_event_new(&event_), "cannot make an event loop");
+}
 
-Loop::~Loop() { sd_event_unref(event_); }
+Loop::~Loop() {
+  sd_event_unref(event_);
+}
 
 Source Loop::make() {
   Source source;
@@ -143,11 +156,17 @@ Source Loop::onIdle(std::function<void()> callback) {
   return source;
 }
 
-void Loop::answerWatchdog() { sd_event_set_watchdog(event_, 1); }
+void Loop::answerWatchdog() {
+  sd_event_set_watchdog(event_, 1);
+}
 
-int Loop::run() { return sd_event_loop(event_); }
+int Loop::run() {
+  return sd_event_loop(event_);
+}
 
-void Loop::exit(int code) { sd_event_exit(event_, code); }
+void Loop::exit(int code) {
+  sd_event_exit(event_, code);
+}
 
 std::chrono::nanoseconds monotonicNow() {
   timespec now{};

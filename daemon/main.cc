@@ -70,7 +70,8 @@ int serve(const Arguments& arguments) {
     options.places = ipc::userPlaces();
     options.configFile = arguments.config.empty() ? defaultConfig() : arguments.config;
     const auto slash = options.configFile.rfind('/');
-    options.dropInDirectory = (slash == std::string::npos ? "." : options.configFile.substr(0, slash)) + "/batond.d";
+    options.dropInDirectory =
+        (slash == std::string::npos ? "." : options.configFile.substr(0, slash)) + "/batond.d";
     options.workerProgram = ipc::findProgram("baton-worker");
     options.guarded = arguments.guard;
     ipc::ensurePrivateDirectory(options.places.stateDirectory);

@@ -129,7 +129,8 @@ void Dispatcher::taskStopped(TaskId key, int signal) {
   if (task == nullptr || !task->running) return;
   task->running->stopped = true;
   toContinue_.erase(key);
-  if (!task->running->parked && scheduler_.park(key, monotonicNow())) setParked(*task, true);
+  // Also one that waits to go on: stopped, it needs no slot.
+  if (scheduler_.park(key, monotonicNow())) setParked(*task, true);
   observer_->taskStopped(*task, signal);
   dispatch();
 }

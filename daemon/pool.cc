@@ -20,7 +20,8 @@
 namespace baton::daemon {
 namespace {
 
-// A worker that dies before it is ready will do so again at once: a moment of air, doubled up to some seconds.
+// A worker that dies before it is ready will do so again at once: a moment of air, doubled up to some
+// seconds.
 constexpr std::chrono::nanoseconds kFirstBackOff = std::chrono::milliseconds(100);
 constexpr unsigned kMaxBackOffDoublings = 6;
 // IO workers kept for the next tasks: more would be memory that nobody uses, fewer a start per task.
@@ -81,8 +82,9 @@ bool Pool::canStart(Lane lane) const {
 unsigned Pool::holdingOrIdle() const {
   unsigned count = 0;
   for (const auto& [id, worker] : workers_) {
-    const bool counts = worker->lane == Lane::cpu && !worker->parked && worker->state != Worker::State::retiring;
-    count += counts ? 1 : 0;
+    const bool counts =
+        worker->lane == Lane::cpu && !worker->parked && worker->state != Worker::State::retiring;
+    count += counts ? worker->slots : 0;
   }
   return count;
 }
@@ -111,11 +113,11 @@ Pool::Worker& Pool::spawn(Lane lane) {
   ++startedCount_;
   worker->pid = spawned.pid;
   worker->connection = std::make_unique<ipc::Connection>(std::move(spawned.socket), kMaxWorkerFrameBytes);
-  worker->source = loop_.onIo(worker->connection->fd(), EPOLLIN,
-                              [this, id = worker->id](std::uint32_t events) {
-                                if ((events & EPOLLOUT) != 0) markDirty(id);
-                                readable(id);
-                              });
+  worker->source =
+      loop_.onIo(worker->connection->fd(), EPOLLIN, [this, id = worker->id](std::uint32_t events) {
+        if ((events & EPOLLOUT) != 0) markDirty(id);
+        readable(id);
+      });
   byPid_[worker->pid] = worker->id;
   Worker& result = *worker;
   workers_[worker->id] = std::move(worker);
@@ -182,7 +184,9 @@ void Pool::assign(Worker& worker, Task& task, shm::Fd parcel) {
   worker.context = task.context;
   worker.task = task.key;
   worker.uid = task.uid;
+  worker.slots = task.options->slots;
   worker.started = false;
+  makeRoom(worker.lane, &worker);
   send(worker, message);
 }
 
@@ -300,6 +304,7 @@ void Pool::killAll() {
 
 void Pool::becameIdle(Worker& worker) {
   worker.task = 0;
+  worker.slots = 1;
   worker.parked = false;
   worker.state = Worker::State::idle;
   worker.idleSince = monotonicNow();
@@ -340,7 +345,9 @@ void Pool::backOff() {
   backOffTimer_.arm(kFirstBackOff * (1U << doublings));
 }
 
-bool Pool::isHolder(std::int32_t pid) const { return holders_.contains(pid); }
+bool Pool::isHolder(std::int32_t pid) const {
+  return holders_.contains(pid);
+}
 
 WorkerId Pool::reaped(std::int32_t pid, int code, int status) {
   holders_.erase(pid);

@@ -35,19 +35,20 @@ class PoolEvents {
   virtual void taskSampled(TaskId task, std::uint64_t cpuNs, bool asleep) = 0;
   virtual void taskEnded(TaskId task, Outcome outcome) = 0;
   // Its worker died under it. `started`: the command may have run.
-  virtual void taskLost(TaskId task, bool started, const std::string& how, std::vector<std::int32_t> escaped) = 0;
+  virtual void taskLost(TaskId task, bool started, const std::string& how,
+                        std::vector<std::int32_t> escaped) = 0;
   // A worker became free, or may be started again after a back-off.
   virtual void poolHasRoom() = 0;
 };
 
 struct PoolOptions {
   std::string workerProgram;
-  std::string socketPath;          // BATON_SOCKET of tasks
+  std::string socketPath;  // BATON_SOCKET of tasks
   unsigned slots = 1;
-  std::uint64_t maxTasks = 0;      // recycle after so many; 0: never
-  std::uint64_t maxMemory = 0;     // recycle above that RSS; 0: never
-  std::chrono::nanoseconds idle{}; // retire idle ones after it; 0: never
-  unsigned ioNice = 0;             // added to the nice value of IO tasks
+  std::uint64_t maxTasks = 0;       // recycle after so many; 0: never
+  std::uint64_t maxMemory = 0;      // recycle above that RSS; 0: never
+  std::chrono::nanoseconds idle{};  // retire idle ones after it; 0: never
+  unsigned ioNice = 0;              // added to the nice value of IO tasks
 };
 
 class Pool {
@@ -135,22 +136,23 @@ struct Pool::Worker {
   std::int32_t pid = 0;
   Lane lane = Lane::cpu;
   State state = State::starting;
-  bool ready = false;     // it has said so
-  bool parked = false;    // its task gave its slots back
-  bool recycle = false;   // retire after the present task
-  bool started = false;   // the present task's command was started
+  bool ready = false;    // it has said so
+  bool parked = false;   // its task gave its slots back
+  bool recycle = false;  // retire after the present task
+  bool started = false;  // the present task's command was started
   bool dirty = false;
   bool dead = false;
-  std::string death;      // how
+  std::string death;  // how
   TaskId task = 0;
   Uid uid = 0;
   unsigned slot = 0;
+  unsigned slots = 1;  // that its task takes
   std::uint64_t tasksRun = 0;
-  std::uint64_t startedNs = 0;              // calendar
-  std::chrono::nanoseconds idleSince{};     // monotonic
+  std::uint64_t startedNs = 0;           // calendar
+  std::chrono::nanoseconds idleSince{};  // monotonic
   LogFileId segment = 0;
-  bool logging = false;                     // the present task's log was begun
-  std::shared_ptr<const Context> context;   // of its last task
+  bool logging = false;                    // the present task's log was begun
+  std::shared_ptr<const Context> context;  // of its last task
   std::unique_ptr<ipc::Connection> connection;
   Source source;
 };

@@ -83,8 +83,12 @@ void Pool::handle(Worker& worker, ipc::ReceivedFrame& received) {
       worker.started = true;
       events_->taskStarted(worker.task, frame.getStarted().getPid());
       return;
-    case ipc::wire::Frame::STOPPED: events_->taskStopped(worker.task, frame.getStopped().getSignal()); return;
-    case ipc::wire::Frame::OUTPUT: events_->taskOutput(worker.task, frame.getOutput()); return;
+    case ipc::wire::Frame::STOPPED:
+      events_->taskStopped(worker.task, frame.getStopped().getSignal());
+      return;
+    case ipc::wire::Frame::OUTPUT:
+      events_->taskOutput(worker.task, frame.getOutput());
+      return;
     case ipc::wire::Frame::SAMPLED:
       if (frame.getSampled().getTask() == worker.task) {
         events_->taskSampled(worker.task, frame.getSampled().getCpuNs(), frame.getSampled().getAsleep());
@@ -99,9 +103,11 @@ void Pool::handle(Worker& worker, ipc::ReceivedFrame& received) {
       return;
     }
     case ipc::wire::Frame::WORKER_ENDED:
-      if (frame.getWorkerEnded().getTask() == worker.task && worker.task != 0) ended(worker, frame.getWorkerEnded());
+      if (frame.getWorkerEnded().getTask() == worker.task && worker.task != 0)
+        ended(worker, frame.getWorkerEnded());
       return;
-    default: return;
+    default:
+      return;
   }
 }
 

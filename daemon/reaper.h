@@ -1,5 +1,6 @@
-// Reaps this process's children: workers, and as a subreaper what dead workers left. A dead worker is reported
-// to the pool once everything it left has ended, or after 10 s with the pids that could not be killed.
+// Reaps this process's children: workers, and as a subreaper what dead workers left. A dead worker is
+// reported to the pool once everything it left has ended, or after 10 s with the pids that could not be
+// killed.
 #pragma once
 
 #include <functional>

@@ -13,9 +13,10 @@
 namespace baton::daemon {
 
 struct Retention {
-  std::uint64_t entries = 1000;      // finished tasks and batches
+  std::uint64_t entries = 1000;  // finished tasks and batches
   std::chrono::nanoseconds age{};
-  // Records of finished tasks in all, those of batches included: a batch counts as one entry however many it has.
+  // Records of finished tasks in all, those of batches included: a batch counts as one entry however many it
+  // has.
   std::uint64_t tasks = 100'000;
 };
 

@@ -39,44 +39,84 @@ void Requests::handle(Session& session, ipc::ReceivedFrame& received) {
 bool Requests::handleTasks(Session& session, RequestId request, ipc::ReceivedFrame& received) {
   const Frame frame = received.get();
   switch (frame.which()) {
-    case ipc::wire::Frame::HELLO: hello(session, request, frame.getHello()); return true;
-    case ipc::wire::Frame::PING: ok(session, request); return true;
-    case ipc::wire::Frame::SUBMIT: submit(session, request, received); return true;
-    case ipc::wire::Frame::OPEN_BATCH: openBatch(session, request, received); return true;
-    case ipc::wire::Frame::ADD_TASKS: addTasks(session, request, frame.getAddTasks()); return true;
-    case ipc::wire::Frame::RETRY: retry(session, request, frame.getRetry()); return true;
-    default: return false;
+    case ipc::wire::Frame::HELLO:
+      hello(session, request, frame.getHello());
+      return true;
+    case ipc::wire::Frame::PING:
+      ok(session, request);
+      return true;
+    case ipc::wire::Frame::SUBMIT:
+      submit(session, request, received);
+      return true;
+    case ipc::wire::Frame::OPEN_BATCH:
+      openBatch(session, request, received);
+      return true;
+    case ipc::wire::Frame::ADD_TASKS:
+      addTasks(session, request, frame.getAddTasks());
+      return true;
+    case ipc::wire::Frame::RETRY:
+      retry(session, request, frame.getRetry());
+      return true;
+    default:
+      return false;
   }
 }
 
 bool Requests::handleQueries(Session& session, RequestId request, Frame frame) {
   switch (frame.which()) {
-    case ipc::wire::Frame::LIST: list(session, request, frame.getList()); return true;
-    case ipc::wire::Frame::SHOW: show(session, request, frame.getShow()); return true;
-    case ipc::wire::Frame::EXPLAIN: explain(session, request, frame.getExplain()); return true;
-    case ipc::wire::Frame::WAIT: wait(session, request, frame.getWait()); return true;
-    case ipc::wire::Frame::LOGS: logs(session, request, frame.getLogs().getRef()); return true;
+    case ipc::wire::Frame::LIST:
+      list(session, request, frame.getList());
+      return true;
+    case ipc::wire::Frame::SHOW:
+      show(session, request, frame.getShow());
+      return true;
+    case ipc::wire::Frame::EXPLAIN:
+      explain(session, request, frame.getExplain());
+      return true;
+    case ipc::wire::Frame::WAIT:
+      wait(session, request, frame.getWait());
+      return true;
+    case ipc::wire::Frame::LOGS:
+      logs(session, request, frame.getLogs().getRef());
+      return true;
     case ipc::wire::Frame::EVENTS:
       parts_.subscriptions.follow(session, request, frame.getEvents().getBatchTasks());
       return true;
-    case ipc::wire::Frame::STATUS: status(session, request); return true;
-    case ipc::wire::Frame::WORKERS: workers(session, request); return true;
-    case ipc::wire::Frame::CONFIG: config(session, request); return true;
-    default: return false;
+    case ipc::wire::Frame::STATUS:
+      status(session, request);
+      return true;
+    case ipc::wire::Frame::WORKERS:
+      workers(session, request);
+      return true;
+    case ipc::wire::Frame::CONFIG:
+      config(session, request);
+      return true;
+    default:
+      return false;
   }
 }
 
 bool Requests::handleControl(Session& session, RequestId request, Frame frame) {
   switch (frame.which()) {
-    case ipc::wire::Frame::CANCEL: cancel(session, request, frame.getCancel()); return true;
-    case ipc::wire::Frame::KILL: kill(session, request, frame.getKill()); return true;
-    case ipc::wire::Frame::HOLD: hold(session, request, frame.getHold()); return true;
-    case ipc::wire::Frame::RELEASE: release(session, request, frame.getRelease()); return true;
+    case ipc::wire::Frame::CANCEL:
+      cancel(session, request, frame.getCancel());
+      return true;
+    case ipc::wire::Frame::KILL:
+      kill(session, request, frame.getKill());
+      return true;
+    case ipc::wire::Frame::HOLD:
+      hold(session, request, frame.getHold());
+      return true;
+    case ipc::wire::Frame::RELEASE:
+      release(session, request, frame.getRelease());
+      return true;
     case ipc::wire::Frame::RECYCLE_WORKERS:
       parts_.pool.recycle();
       ok(session, request);
       return true;
-    case ipc::wire::Frame::DRAIN: drain(session, request, frame.getDrain()); return true;
+    case ipc::wire::Frame::DRAIN:
+      drain(session, request, frame.getDrain());
+      return true;
     case ipc::wire::Frame::RESUME:
       if (parts_.control.stopping()) throw Error(Code::refused, "the daemon is stopping");
       parts_.control.setDraining(false);
@@ -86,9 +126,14 @@ bool Requests::handleControl(Session& session, RequestId request, Frame frame) {
       ok(session, request);
       parts_.control.stop(frame.getStop().getNow());
       return true;
-    case ipc::wire::Frame::RELOAD: reload(session, request); return true;
-    case ipc::wire::Frame::CONTINUE_TASK: continueTask(session, request, frame.getContinueTask()); return true;
-    default: return false;
+    case ipc::wire::Frame::RELOAD:
+      reload(session, request);
+      return true;
+    case ipc::wire::Frame::CONTINUE_TASK:
+      continueTask(session, request, frame.getContinueTask());
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -117,12 +162,14 @@ Requests::Target Requests::resolve(const Session& session, ipc::wire::TaskRef::R
   return {task, nullptr};
 }
 
-std::vector<Requests::Target> Requests::select(const Session& session, ipc::wire::Selection::Reader selection) {
+std::vector<Requests::Target> Requests::select(const Session& session,
+                                               ipc::wire::Selection::Reader selection) {
   std::vector<Target> targets;
   if (selection.getAll()) {
     parts_.registry.forEach(0, [&](Registry::Entry& entry) {
       const bool mine = entry.uid == session.uid;
-      if (mine && entry.task != nullptr && !isEnd(entry.task->state)) targets.push_back({entry.task, nullptr});
+      if (mine && entry.task != nullptr && !isEnd(entry.task->state))
+        targets.push_back({entry.task, nullptr});
       if (mine && entry.batch && !entry.batch->ended()) targets.push_back({nullptr, entry.batch.get()});
       return true;
     });

@@ -1,5 +1,5 @@
-// What clients ask for: one short function per request, each a translation between frames and the parts of the
-// daemon. Also the sessions' end.
+// What clients ask for: one short function per request, each a translation between frames and the parts of
+// the daemon. Also the sessions' end.
 #pragma once
 
 #include "daemon/control.h"
@@ -31,7 +31,7 @@ class Requests final : public RequestHandler {
  private:
   using Frame = ipc::wire::Frame::Reader;
   struct Target {
-    Task* task = nullptr;    // one of them
+    Task* task = nullptr;  // one of them
     Batch* batch = nullptr;
   };
 
@@ -41,7 +41,8 @@ class Requests final : public RequestHandler {
   void openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame);
   void addTasks(Session& session, RequestId request, ipc::wire::AddTasks::Reader adding);
   void retry(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
-  std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source, std::vector<shm::Fd>& fds);
+  std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source,
+                                           std::vector<shm::Fd>& fds);
   shm::Fd takeParcel(const TaskOptions& options, std::vector<shm::Fd>& fds);
   void checkRoom(const Session& session, std::uint64_t tasks) const;
   Task& fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
@@ -78,7 +79,8 @@ class Requests final : public RequestHandler {
   // Throws Error(unknownId) that names the first reference to nothing of this uid's.
   std::vector<Target> select(const Session& session, ipc::wire::Selection::Reader selection);
   // The tasks of a selection, those of batches one by one. `unfinished`: only those.
-  std::vector<TaskId> tasksOf(const Session& session, ipc::wire::Selection::Reader selection, bool unfinished);
+  std::vector<TaskId> tasksOf(const Session& session, ipc::wire::Selection::Reader selection,
+                              bool unfinished);
   Target resolve(const Session& session, ipc::wire::TaskRef::Reader ref);
 
   Parts parts_;

@@ -6,10 +6,16 @@
 #include "ipc/error.h"
 
 namespace baton::daemon {
+namespace {
+
+// A sentence: each cancelled task keeps a copy.
+constexpr std::size_t kMaxReasonBytes = 256;
+
+}  // namespace
 
 void Requests::cancel(Session& session, RequestId request, ipc::wire::CancelRequest::Reader asked) {
   const std::uint64_t grace = asked.getGraceNs();
-  const std::string reason = asked.getReason().cStr();
+  const std::string reason = std::string(asked.getReason().cStr()).substr(0, kMaxReasonBytes);
   for (const TaskId key : tasksOf(session, asked.getSelection(), true)) {
     Task* task = parts_.registry.find(key);
     if (task == nullptr) continue;
@@ -41,7 +47,8 @@ void Requests::hold(Session& session, RequestId request, ipc::wire::Selection::R
   const auto keys = tasksOf(session, selection, true);
   bool any = false;
   for (const TaskId key : keys) any = parts_.dispatcher.hold(*parts_.registry.find(key)) || any;
-  if (!any && !selection.getAll()) throw Error(Code::refused, "nothing of it is queued; only queued tasks can be held");
+  if (!any && !selection.getAll())
+    throw Error(Code::refused, "nothing of it is queued; only queued tasks can be held");
   ok(session, request);
 }
 

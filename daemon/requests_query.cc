@@ -1,7 +1,9 @@
 // Requests that look.
 #include <algorithm>
 #include <climits>
+#include <set>
 
+#include "daemon/assign.h"
 #include "daemon/requests.h"
 #include "daemon/rows.h"
 #include "ipc/error.h"
@@ -13,8 +15,23 @@ namespace {
 constexpr std::uint32_t kMaxRows = 1000;
 // A page ends early rather than pass the frame limit: argv may be long.
 constexpr std::size_t kMaxPageBytes = ipc::kMaxFrameBytes / 2;
+// What is not paged: all but what the framing takes.
+constexpr std::size_t kMaxAnswerBytes = ipc::kMaxFrameBytes - 4096;
 
-std::size_t rowBytes(const Task& task) { return 512 + task.argv.size() * 2; }
+std::size_t rowBytes(const Task& task) {
+  constexpr std::size_t kFixed = 640;
+  const TaskOptions& options = *task.options;
+  std::size_t bytes = kFixed + frameBytes(task.argv) + options.name.size() + options.stdinPath.size() +
+                      options.stdoutPath.size() + options.stderrPath.size();
+  if (task.outcome)
+    bytes += task.outcome->detail.size() + task.outcome->escaped.size() * sizeof(std::int32_t);
+  return bytes;
+}
+
+std::size_t rowBytes(const Batch& batch) {
+  constexpr std::size_t kFixed = 1024;
+  return kFixed + frameBytes(batch.firstArgv);
+}
 
 void sendListing(ipc::Message& message, const std::vector<const Task*>& tasks,
                  const std::vector<const Batch*>& batches, Detail detail, std::uint64_t next) {
@@ -53,7 +70,7 @@ void Requests::list(Session& session, RequestId request, ipc::wire::ListRequest:
     if (entry.uid != session.uid) return true;
     const bool ended = entry.task != nullptr ? isEnd(entry.task->state) : entry.batch->ended();
     if (asked.getUnfinished() && ended) return true;
-    bytes += entry.task != nullptr ? rowBytes(*entry.task) : 1024 + entry.batch->firstArgv.size() * 2;
+    bytes += entry.task != nullptr ? rowBytes(*entry.task) : rowBytes(*entry.batch);
     if (tasks.size() == limit || (!tasks.empty() && bytes > kMaxPageBytes)) {
       next = last;
       return false;
@@ -96,15 +113,19 @@ void Requests::listBatch(Session& session, RequestId request, ipc::wire::ListReq
 void Requests::show(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
   std::vector<const Task*> tasks;
   std::vector<const Batch*> batches;
-  std::size_t bytes = 0;
+  std::size_t rowsBytes = 0;
+  std::size_t contextsBytes = 0;
   for (const Target& target : select(session, selection)) {
     tasks.push_back(target.task);
     batches.push_back(target.batch);
-    bytes += target.task != nullptr ? rowBytes(*target.task) + target.task->context->bytes()
-                                    : 1024 + target.batch->firstArgv.size() * 2;
+    rowsBytes += target.task != nullptr ? rowBytes(*target.task) : rowBytes(*target.batch);
+    if (target.task != nullptr) contextsBytes += target.task->context->bytes();
   }
-  // Several with large environments: those who need them ask one by one.
-  const Detail detail = bytes > kMaxPageBytes && tasks.size() > 1 ? Detail::row : Detail::all;
+  if (rowsBytes > kMaxAnswerBytes) {
+    throw Error(Code::tooLarge, "that is more than one answer can show; ask for fewer at once");
+  }
+  // Large environments are left out: those who need them ask one by one.
+  const Detail detail = rowsBytes + contextsBytes > kMaxAnswerBytes ? Detail::row : Detail::all;
   ipc::Message message;
   sendListing(message, tasks, batches, detail, 0);
   reply(session, request, message);
@@ -144,13 +165,15 @@ std::vector<std::string> Requests::explanationOf(const Task& task, const std::ve
   }
   std::vector<std::string> lines;
   if (task.options->lane == Lane::io) {
-    lines.push_back("it waits for room in the IO lane: " + std::to_string(parts_.scheduler.ioRunning(task.uid)) +
-                    " of " + std::to_string(parts_.control.config().values().ioTasks) + " run");
+    lines.push_back(
+        "it waits for room in the IO lane: " + std::to_string(parts_.scheduler.ioRunning(task.uid)) + " of " +
+        std::to_string(parts_.control.config().values().ioTasks) + " run");
   } else {
-    std::string line = "it waits for " + std::string(task.options->slots == 1 ? "a slot" :
-                           std::to_string(task.options->slots) + " slots") + ": " +
-                       std::to_string(parts_.scheduler.used()) + " of " + std::to_string(parts_.scheduler.slots()) +
-                       " are busy";
+    std::string line =
+        "it waits for " +
+        std::string(task.options->slots == 1 ? "a slot" : std::to_string(task.options->slots) + " slots") +
+        ": " + std::to_string(parts_.scheduler.used()) + " of " + std::to_string(parts_.scheduler.slots()) +
+        " are busy";
     for (std::size_t i = 0; i < holders.size() && i < 4; ++i) line += (i == 0 ? " with " : ", ") + holders[i];
     if (holders.size() > 4) line += " and " + std::to_string(holders.size() - 4) + " more";
     lines.push_back(line);
@@ -165,8 +188,14 @@ void Requests::wait(Session& session, RequestId request, ipc::wire::WaitRequest:
   wait.timeout = asked.getTimeoutNs() > static_cast<std::uint64_t>(LLONG_MAX)
                      ? std::chrono::nanoseconds(-1)
                      : std::chrono::nanoseconds(asked.getTimeoutNs());
+  std::set<std::pair<std::uint64_t, std::uint32_t>> seen;
   for (const Target& target : select(session, asked.getSelection())) {
-    if (target.task != nullptr) {
+    const bool task = target.task != nullptr;
+    const bool again =
+        !seen.emplace(task ? target.task->number : target.batch->number, task ? target.task->index : 0)
+             .second;
+    if (again) continue;
+    if (task) {
       wait.all.push_back({target.task->number, target.task->index});
       if (!isEnd(target.task->state)) wait.tasks.push_back(target.task->key);
     } else {
@@ -181,7 +210,8 @@ void Requests::wait(Session& session, RequestId request, ipc::wire::WaitRequest:
 void Requests::logs(Session& session, RequestId request, ipc::wire::TaskRef::Reader ref) {
   const Target target = resolve(session, ref);
   if (target.task == nullptr) {
-    throw Error(Code::usage, "the output of a batch is asked for task by task, as " + std::to_string(ref.getId()) + ".1");
+    throw Error(Code::usage,
+                "the output of a batch is asked for task by task, as " + std::to_string(ref.getId()) + ".1");
   }
   auto log = parts_.logs.partsOf(target.task->key);
   if (log.parts.size() > ipc::kMaxFds) log.parts.erase(log.parts.begin(), log.parts.end() - ipc::kMaxFds);

@@ -12,7 +12,6 @@
 namespace baton::daemon {
 namespace {
 
-constexpr std::size_t kMaxContextBytes = std::size_t{2} << 20;
 constexpr std::size_t kMaxProgramBytes = 256;
 
 bool isParcel(int fd) {
@@ -27,8 +26,9 @@ void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Read
   if (session.greeted) throw Error(Code::protocol, "a second hello");
   if (hello.getMajor() != ipc::wire::VERSION_MAJOR) {
     session.closing = true;
-    throw Error(Code::version, "this daemon speaks protocol version " + std::to_string(ipc::wire::VERSION_MAJOR) +
-                                   "." + std::to_string(ipc::wire::VERSION_MINOR) + ", the client " +
+    throw Error(Code::version, "this daemon speaks protocol version " +
+                                   std::to_string(ipc::wire::VERSION_MAJOR) + "." +
+                                   std::to_string(ipc::wire::VERSION_MINOR) + ", the client " +
                                    std::to_string(hello.getMajor()) + "." + std::to_string(hello.getMinor()));
   }
   session.greeted = true;
@@ -105,15 +105,18 @@ Task& Requests::fill(Task& task, const std::shared_ptr<const TaskOptions>& optio
 void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getSubmit();
   checkRoom(session, 1);
-  auto options = std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
-  if (options->output == OutputMode::STREAM) throw Error(Code::usage, "only a batch's output can be streamed");
+  auto options =
+      std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
+  if (options->output == OutputMode::STREAM)
+    throw Error(Code::usage, "only a batch's output can be streamed");
   std::string argv = joinWords(asked.getArgv());
   shm::Fd parcel = takeParcel(*options, frame.fds);
   auto context = contextOf(asked.getContext(), frame.fds);
+  const auto terminal = asked.getTerminal();  // the last that may throw: nothing is half done
   parts_.subscriptions.open(session, request, asked.getAttached());
   Task& task = fill(parts_.registry.addTask(session.uid), options, context, std::move(argv));
-  task.terminals = asked.getTerminal().getIsTerminal() & 7;
-  task.foreground = asked.getTerminal().getForeground();
+  task.terminals = terminal.getIsTerminal() & 7;
+  task.foreground = terminal.getForeground();
   if (asked.getAttached()) parts_.subscriptions.attach(session, request, task);
   const std::string notice = asked.getAttached() ? "" : parts_.control.noticeOnce();
   parts_.dispatcher.submit(task, std::move(parcel), [this, id = session.id, request, key = task.key, notice] {
@@ -142,7 +145,8 @@ void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& f
 void Requests::openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getOpenBatch();
   checkRoom(session, 0);
-  auto options = std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
+  auto options =
+      std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
   if (options->output == OutputMode::PARCEL) throw Error(Code::usage, "a batch's output cannot be a parcel");
   if (options->output == OutputMode::STREAM && !asked.getAttached()) {
     throw Error(Code::usage, "output can only be streamed to a client that is attached");
@@ -167,7 +171,8 @@ void Requests::addTasks(Session& session, RequestId request, ipc::wire::AddTasks
   const auto opened = session.batches.find(adding.getBatch());
   Registry::Entry* entry = parts_.registry.entry(adding.getBatch(), session.uid);
   if (opened == session.batches.end() || entry == nullptr || !entry->batch || entry->batch->closed) {
-    throw Error(Code::unknownId, "no open batch " + std::to_string(adding.getBatch()) + " of this connection");
+    throw Error(Code::unknownId,
+                "no open batch " + std::to_string(adding.getBatch()) + " of this connection");
   }
   checkRoom(session, adding.getTasks().size());
   Batch& batch = *entry->batch;
@@ -194,10 +199,12 @@ void Requests::retry(Session& session, RequestId request, ipc::wire::Selection::
   for (const TaskId key : keys) {
     const Task* task = parts_.registry.find(key);
     if (!isEnd(task->state)) {
-      throw Error(Code::refused, "task " + labelOf(*task) + " has not ended; only ended ones are tried again");
+      throw Error(Code::refused,
+                  "task " + labelOf(*task) + " has not ended; only ended ones are tried again");
     }
     if (task->options->output != OutputMode::LOG) {
-      throw Error(Code::refused, "task " + labelOf(*task) + " ran for a client that waited; run it again from there");
+      throw Error(Code::refused,
+                  "task " + labelOf(*task) + " ran for a client that waited; run it again from there");
     }
     ended.push_back(task);
   }
@@ -205,7 +212,8 @@ void Requests::retry(Session& session, RequestId request, ipc::wire::Selection::
   auto ids = message.frame().initSubmittedMany(static_cast<unsigned>(ended.size()));
   std::vector<TaskId> made;
   for (unsigned i = 0; i < ids.size(); ++i) {
-    Task& task = fill(parts_.registry.addTask(session.uid), ended[i]->options, ended[i]->context, ended[i]->argv);
+    Task& task =
+        fill(parts_.registry.addTask(session.uid), ended[i]->options, ended[i]->context, ended[i]->argv);
     ids.set(i, task.number);
     made.push_back(task.key);
   }

@@ -25,10 +25,14 @@ void writeOutcome(const Outcome& outcome, ipc::wire::TaskRow::Builder row) {
 
 const char* nameOf(const Pool::Worker& worker) {
   switch (worker.state) {
-    case Pool::Worker::State::starting: return "starting";
-    case Pool::Worker::State::idle: return "idle";
-    case Pool::Worker::State::running: return worker.parked ? "parked" : "running";
-    case Pool::Worker::State::retiring: return "retiring";
+    case Pool::Worker::State::starting:
+      return "starting";
+    case Pool::Worker::State::idle:
+      return "idle";
+    case Pool::Worker::State::running:
+      return worker.parked ? "parked" : "running";
+    case Pool::Worker::State::retiring:
+      return "retiring";
   }
   return "";
 }

@@ -79,21 +79,23 @@ void Server::admit(shm::Fd socket) {
   if (!options_.admits(made.uid) || count > options_.maxConnections) {
     const bool full = options_.admits(made.uid);
     ipc::Message message;
-    writeError(full ? Error(Code::quota, "too many connections of yours: at most " +
-                                             std::to_string(options_.maxConnections) + " (config connections)")
-                    : Error(Code::refused, "this daemon serves another user"),
+    writeError(full
+                   ? Error(Code::quota, "too many connections of yours: at most " +
+                                            std::to_string(options_.maxConnections) + " (config connections)")
+                   : Error(Code::refused, "this daemon serves another user"),
                0, message);
     made.closing = true;
     send(made, message);
   }
-  made.source = loop_.onIo(made.connection->fd(), made.closing ? 0U : std::uint32_t{EPOLLIN}, [this, id = made.id](std::uint32_t events) {
-    Session* known = find(id);
-    if ((events & EPOLLOUT) != 0 && known != nullptr && !known->dirty) {
-      known->dirty = true;
-      dirty_.push_back(id);
-    }
-    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id);
-  });
+  made.source = loop_.onIo(made.connection->fd(), made.closing ? 0U : std::uint32_t{EPOLLIN},
+                           [this, id = made.id](std::uint32_t events) {
+                             Session* known = find(id);
+                             if ((events & EPOLLOUT) != 0 && known != nullptr && !known->dirty) {
+                               known->dirty = true;
+                               dirty_.push_back(id);
+                             }
+                             if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id);
+                           });
 }
 
 Session* Server::find(SessionId id) {
@@ -129,7 +131,7 @@ void Server::readable(SessionId id) {
           session = find(id);
           if (session == nullptr) return;
         }
-        close(id);
+        ended(*session);
         return;
       }
       if (input == ipc::Connection::Input::wouldBlock) {
@@ -211,6 +213,17 @@ void Server::drained(Session& session) {
   handler_.drained(session);
 }
 
+void Server::ended(Session& session) {
+  if (session.connection->partial()) ++badFrames_;
+  try {
+    // It may have closed its own side only, and read what it asked for.
+    session.connection->flush();
+  } catch (const Error&) {
+    // It has not.
+  }
+  close(session.id);
+}
+
 void Server::close(SessionId id) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
@@ -218,6 +231,7 @@ void Server::close(SessionId id) {
   sessions_.erase(found);
   if (--perUid_[session->uid] == 0) perUid_.erase(session->uid);
   session->source.reset();
+  for (auto& fd : session->connection->takeUnclaimed()) closer_.close(std::move(fd));
   handler_.closed(*session);
 }
 

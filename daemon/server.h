@@ -17,7 +17,8 @@ namespace baton::daemon {
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
-  // A frame from the client. Throws Error or kj::Exception for what no client may send: the session is closed.
+  // A frame from the client. Throws Error or kj::Exception for what no client may send: the session is
+  // closed.
   virtual void handle(Session& session, ipc::ReceivedFrame& frame) = 0;
   // It has gone, or goes now. Nothing may be sent to it any more.
   virtual void closed(Session& session) = 0;
@@ -26,8 +27,8 @@ class RequestHandler {
 };
 
 struct ServerOptions {
-  std::size_t maxConnections = 256;   // of a uid
-  std::function<bool(Uid)> admits;    // who may connect
+  std::size_t maxConnections = 256;  // of a uid
+  std::function<bool(Uid)> admits;   // who may connect
 };
 
 class Server {
@@ -55,6 +56,8 @@ class Server {
   void admit(shm::Fd socket);
   void readable(SessionId id);
   void serve(Session& session, ipc::ReceivedFrame& frame);
+  // The client closed its side.
+  void ended(Session& session);
   void close(SessionId id);
   void drained(Session& session);
   void watch(Session& session, bool unsent);

@@ -23,20 +23,20 @@ constexpr std::size_t kMaxUnsentBytes = std::size_t{256} << 10;
 struct Session {
   SessionId id = 0;
   Uid uid = 0;
-  std::int32_t pid = 0;        // to be shown only
+  std::int32_t pid = 0;  // to be shown only
   std::string program;
-  bool greeted = false;        // hello came
-  bool closing = false;        // close when all is sent
+  bool greeted = false;  // hello came
+  bool closing = false;  // close when all is sent
   bool dirty = false;
-  bool stalled = false;        // frames of it wait until it has read what was sent to it
-  TaskId inside = 0;           // the task in whose tree the client is; 0: none
-  std::unordered_set<RequestId> open;      // requests without their final reply
-  std::unordered_set<RequestId> waiting;   // of these, what the client is blocked on
-  std::unordered_set<TaskId> attached;     // tasks that end with this session
+  bool stalled = false;                        // frames of it wait until it has read what was sent to it
+  TaskId inside = 0;                           // the task in whose tree the client is; 0: none
+  std::unordered_set<RequestId> open;          // requests without their final reply
+  std::unordered_set<RequestId> waiting;       // of these, what the client is blocked on
+  std::unordered_set<TaskId> attached;         // tasks that end with this session
   std::map<std::uint64_t, RequestId> batches;  // opened by it, by number
-  std::unordered_set<TaskId> heldOutput;   // tasks whose output waits for this client
+  std::unordered_set<TaskId> heldOutput;       // tasks whose output waits for this client
   std::vector<std::unique_ptr<ipc::Message>> withheld;  // final replies, until the task has its slots again
-  RequestId events = 0;        // request of `events`; 0: none
+  RequestId events = 0;                                 // request of `events`; 0: none
   bool eventsOfBatches = false;
   std::uint64_t missedEvents = 0;
   std::unique_ptr<ipc::Connection> connection;

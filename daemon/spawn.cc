@@ -19,7 +19,8 @@ class SpawnSetup {
  public:
   explicit SpawnSetup(int socket) {
     ::posix_spawn_file_actions_init(&actions);
-    // dup2 onto itself would keep the close-on-exec flag: glibc clears it in that case (POSIX 2024 asks for it).
+    // dup2 onto itself would keep the close-on-exec flag: glibc clears it in that case (POSIX 2024 asks for
+    // it).
     ::posix_spawn_file_actions_adddup2(&actions, socket, kWorkerFd);
     ::posix_spawn_file_actions_addclosefrom_np(&actions, kWorkerFd + 1);
     ::posix_spawnattr_init(&attributes);

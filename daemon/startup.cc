@@ -35,7 +35,8 @@ std::string lockOwner(int fd) {
 
 void writeSmall(const char* path, const char* text) {
   const shm::Fd file(::open(path, O_WRONLY | O_CLOEXEC));
-  if (file) [[maybe_unused]] const ssize_t wrote = ::write(file.get(), text, std::strlen(text));
+  if (file) [[maybe_unused]]
+    const ssize_t wrote = ::write(file.get(), text, std::strlen(text));
 }
 
 bool resetAffinity() {
@@ -60,8 +61,8 @@ shm::Fd takeGuardLock(const std::string& stateDirectory) {
     ::alarm(0);
     ::sigaction(SIGALRM, &before, nullptr);
     if (locked < 0) {
-      throw Error(Code::refused, "another daemon of yours runs (pid " + lockOwner(lock.get()) + ", which holds " +
-                                     path + ")");
+      throw Error(Code::refused, "another daemon of yours runs (pid " + lockOwner(lock.get()) +
+                                     ", which holds " + path + ")");
     }
   }
   // For people to read only; the lock is what counts.
@@ -102,7 +103,8 @@ ListeningSocket::ListeningSocket(Loop& loop, const ipc::Places& places)
     socket_ = shm::Fd(SD_LISTEN_FDS_START);
     sockaddr_un address{};
     socklen_t size = sizeof(address);
-    if (::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0 && address.sun_path[0] == '/') {
+    if (::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+        address.sun_path[0] == '/') {
       path_ = address.sun_path;
     }
   } else {

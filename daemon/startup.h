@@ -14,8 +14,8 @@ namespace baton::daemon {
 // just ending. Throws Error(refused) naming the other's pid.
 shm::Fd takeGuardLock(const std::string& stateDirectory);
 
-// Nice value, affinity, limits and OOM score as a fresh login has them, as far as this process may. A sentence
-// for each that could not be had.
+// Nice value, affinity, limits and OOM score as a fresh login has them, as far as this process may. A
+// sentence for each that could not be had.
 std::vector<std::string> resetOwnSurroundings();
 
 // The daemon's listening socket: from systemd where it gives one, else made at `path`, and made again when it

@@ -22,9 +22,9 @@ struct Record {
   int exitCode = 0;
   int signal = 0;
   std::uint16_t attempt = 0;
-  std::string_view argv;             // words, each followed by NUL
+  std::string_view argv;  // words, each followed by NUL
   std::uint64_t contextHash = 0;
-  std::uint64_t timeNs = 0;          // calendar
+  std::uint64_t timeNs = 0;  // calendar
 };
 
 class Store {

@@ -34,7 +34,8 @@ std::int32_t parentIn(const std::string& stat) {
   const auto name = stat.rfind(')');
   int parent = 0;
   char state = 0;
-  if (name == std::string::npos || std::sscanf(stat.c_str() + name + 1, " %c %d", &state, &parent) != 2) return 0;
+  if (name == std::string::npos || std::sscanf(stat.c_str() + name + 1, " %c %d", &state, &parent) != 2)
+    return 0;
   return parent;
 }
 

@@ -38,7 +38,9 @@ void Subscriptions::attach(Session& session, RequestId request, Batch& batch) {
   attachedBatches_[batch.number] = {session.id, request};
 }
 
-void Subscriptions::submitted(const Task& task) { event(TaskEvent::Kind::SUBMITTED, &task, {}); }
+void Subscriptions::submitted(const Task& task) {
+  event(TaskEvent::Kind::SUBMITTED, &task, {});
+}
 
 void Subscriptions::taskStarted(const Task& task) {
   event(TaskEvent::Kind::STARTED, &task, {});
@@ -109,7 +111,9 @@ void Subscriptions::sessionDrained(Session& session) {
   }
 }
 
-void Subscriptions::taskChanged(const Task& task) { event(TaskEvent::Kind::STATE, &task, {}); }
+void Subscriptions::taskChanged(const Task& task) {
+  event(TaskEvent::Kind::STATE, &task, {});
+}
 
 void Subscriptions::taskContinued(const Task& task) {
   event(TaskEvent::Kind::STATE, &task, {});
@@ -192,7 +196,8 @@ void Subscriptions::taskTooDeep(TaskId key) {
     for (const RequestId request : std::exchange(session.waiting, {})) {
       session.open.erase(request);
       ipc::Message message;
-      writeError(Error(Code::tooDeep, "too many tasks wait inside each other (config parked)"), request, message);
+      writeError(Error(Code::tooDeep, "too many tasks wait inside each other (config parked)"), request,
+                 message);
       server_->send(session, message);
     }
     // What it was attached to would never be collected.
@@ -237,9 +242,12 @@ void Subscriptions::sessionClosed(Session& session) {
     }
     if (Registry::Entry* again = registry_.entry(number, session.uid)) dispatcher_.closeBatch(*again->batch);
   }
+  dispatcher_.dispatch();
 }
 
-void Subscriptions::daemonEvent(const std::string& text) { event(TaskEvent::Kind::DAEMON, nullptr, text); }
+void Subscriptions::daemonEvent(const std::string& text) {
+  event(TaskEvent::Kind::DAEMON, nullptr, text);
+}
 
 void Subscriptions::event(TaskEvent::Kind kind, const Task* task, const std::string& text) {
   if (eventSessions_.empty()) return;
@@ -254,8 +262,10 @@ void Subscriptions::follow(Session& session, RequestId request, bool batchTasks)
   eventSessions_.insert(session.id);
 }
 
-void Subscriptions::sendEvent(Session& session, TaskEvent::Kind kind, const Task* task, const std::string& text) {
-  if (task != nullptr && (task->uid != session.uid || (task->batch != nullptr && !session.eventsOfBatches))) return;
+void Subscriptions::sendEvent(Session& session, TaskEvent::Kind kind, const Task* task,
+                              const std::string& text) {
+  if (task != nullptr && (task->uid != session.uid || (task->batch != nullptr && !session.eventsOfBatches)))
+    return;
   if (session.connection->unsentBytes() > kMaxUnsentBytes) {
     ++session.missedEvents;
     return;

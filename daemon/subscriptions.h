@@ -17,7 +17,8 @@ class Subscriptions final : public TaskObserver {
     Dispatcher& dispatcher;
     Pool& pool;
   };
-  explicit Subscriptions(const Parts& parts) : registry_(parts.registry), dispatcher_(parts.dispatcher), pool_(parts.pool) {}
+  explicit Subscriptions(const Parts& parts)
+      : registry_(parts.registry), dispatcher_(parts.dispatcher), pool_(parts.pool) {}
   void setServer(Server& server) { server_ = &server; }
 
   // The request stays open until its final reply; the client is blocked on it.
@@ -30,12 +31,15 @@ class Subscriptions final : public TaskObserver {
   void attach(Session& session, RequestId request, Batch& batch);
 
   struct Wait {
-    std::vector<TaskId> tasks;              // keys, of those still to end
-    std::vector<std::uint64_t> batches;     // numbers
+    std::vector<TaskId> tasks;           // keys, of those still to end
+    std::vector<std::uint64_t> batches;  // numbers
     bool any = false;
-    std::chrono::nanoseconds timeout{};     // negative: for ever
-    struct Result { std::uint64_t number; std::uint32_t index; };
-    std::vector<Result> all;                // what the reply lists, in the order asked for
+    std::chrono::nanoseconds timeout{};  // negative: for ever
+    struct Result {
+      std::uint64_t number;
+      std::uint32_t index;
+    };
+    std::vector<Result> all;  // what the reply lists, in the order asked for
   };
   // Replies at once if there is nothing to wait for.
   void wait(Session& session, RequestId request, Wait wait, Loop& loop);
@@ -82,7 +86,8 @@ class Subscriptions final : public TaskObserver {
   // To the client that the task is attached to.
   void tellItRuns(const Task& task);
   void event(ipc::wire::TaskEvent::Kind kind, const Task* task, const std::string& text);
-  void sendEvent(Session& session, ipc::wire::TaskEvent::Kind kind, const Task* task, const std::string& text);
+  void sendEvent(Session& session, ipc::wire::TaskEvent::Kind kind, const Task* task,
+                 const std::string& text);
   void release(Session& session, TaskId task);
 
   Registry& registry_;

@@ -20,29 +20,41 @@ std::string labelOf(const Task& task) {
 
 State stateOf(const Outcome& outcome) {
   switch (outcome.cause) {
-    case Cause::EXITED: return outcome.exitCode == 0 ? State::SUCCEEDED : State::FAILED;
+    case Cause::EXITED:
+      return outcome.exitCode == 0 ? State::SUCCEEDED : State::FAILED;
     case Cause::TIME_LIMIT:
-    case Cause::QUEUE_LIMIT: return State::TIMED_OUT;
+    case Cause::QUEUE_LIMIT:
+      return State::TIMED_OUT;
     case Cause::CANCELLED:
     case Cause::CLIENT_GONE:
-    case Cause::DAEMON_STOPPED: return State::CANCELLED;
-    default: return State::FAILED;
+    case Cause::DAEMON_STOPPED:
+      return State::CANCELLED;
+    default:
+      return State::FAILED;
   }
 }
 
 int exitCodeOf(const Outcome& outcome) {
   switch (outcome.cause) {
-    case Cause::EXITED: return outcome.exitCode;
-    case Cause::SIGNALLED: return 128 + outcome.signal;
-    case Cause::OOM: return 137;
+    case Cause::EXITED:
+      return outcome.exitCode;
+    case Cause::SIGNALLED:
+      return 128 + outcome.signal;
+    case Cause::OOM:
+      return 137;
     case Cause::TIME_LIMIT:
-    case Cause::QUEUE_LIMIT: return 124;
+    case Cause::QUEUE_LIMIT:
+      return 124;
     case Cause::CANCELLED:
     case Cause::CLIENT_GONE:
-    case Cause::DAEMON_STOPPED: return 143;
-    case Cause::NOT_FOUND: return 127;
-    case Cause::NOT_EXECUTABLE: return 126;
-    default: return 125;
+    case Cause::DAEMON_STOPPED:
+      return 143;
+    case Cause::NOT_FOUND:
+      return 127;
+    case Cause::NOT_EXECUTABLE:
+      return 126;
+    default:
+      return 125;
   }
 }
 

@@ -60,22 +60,22 @@ struct Outcome {
 // What exists only while an attempt runs.
 struct Running {
   std::uint32_t worker = 0;
-  unsigned slot = 0;       // from 1; 0: IO lane
-  std::int32_t pid = 0;    // 0: not started yet
-  bool stopped = false;    // by a signal
-  bool parked = false;     // its slots are given back
+  unsigned slot = 0;     // from 1; 0: IO lane
+  std::int32_t pid = 0;  // 0: not started yet
+  bool stopped = false;  // by a signal
+  bool parked = false;   // its slots are given back
   bool cancelling = false;
-  std::string secret;      // BATON_TASK is KEY:SECRET
+  std::string secret;  // BATON_TASK is KEY:SECRET
 };
 
 struct Batch;
 
 struct Task {
-  TaskId key = 0;             // inside this the daemon; never shown
-  std::uint64_t number = 0;   // its own, or its batch's
+  TaskId key = 0;            // inside this the daemon; never shown
+  std::uint64_t number = 0;  // its own, or its batch's
   Uid uid = 0;
   Batch* batch = nullptr;
-  std::uint32_t index = 0;    // in the batch, from 1
+  std::uint32_t index = 0;  // in the batch, from 1
   State state = State::QUEUED;
   bool attached = false;
   std::uint16_t attempt = 0;  // of the last one started
@@ -84,13 +84,13 @@ struct Task {
   bool foreground = false;
   std::shared_ptr<const TaskOptions> options;
   std::shared_ptr<const Context> context;
-  std::string argv;           // each word followed by NUL
+  std::string argv;  // each word followed by NUL
   std::uint64_t submittedNs = 0;
   std::uint64_t startedNs = 0;
   std::uint64_t endedNs = 0;
   std::chrono::nanoseconds queuedAt{};  // monotonic
   std::unique_ptr<Running> running;
-  std::unique_ptr<Outcome> outcome;     // of the last attempt that ended
+  std::unique_ptr<Outcome> outcome;  // of the last attempt that ended
 };
 
 struct Batch {

@@ -38,7 +38,8 @@ void Subscriptions::wait(Session& session, RequestId request, Wait wait, Loop& l
   }
 }
 
-void Subscriptions::ended(std::unordered_multimap<std::uint64_t, Waiters::iterator>& index, std::uint64_t key) {
+void Subscriptions::ended(std::unordered_multimap<std::uint64_t, Waiters::iterator>& index,
+                          std::uint64_t key) {
   const auto [begin, end] = index.equal_range(key);
   if (begin == end) return;
   std::vector<Waiters::iterator> done;
@@ -89,7 +90,8 @@ void Subscriptions::conclude(Waiters::iterator waiter, bool timedOut) {
       }
     }
     if (rows.size() > kMaxRows) {
-      std::stable_sort(rows.begin(), rows.end(), [](const Ended& a, const Ended& b) { return a.code > b.code; });
+      std::stable_sort(rows.begin(), rows.end(),
+                       [](const Ended& a, const Ended& b) { return a.code > b.code; });
       rows.resize(kMaxRows);
     }
     auto listing = message->frame().initListing().initRows(static_cast<unsigned>(rows.size()));

@@ -135,7 +135,7 @@ struct Context {
   environment @0 :List(Data);    # NAME=value
   cwd @1 :Data;                  # absolute
   umask @2 :UInt16;
-  limits @3 :List(Limit);        # by RLIMIT_ number
+  limits @3 :List(Limit);        # by RLIMIT_ number; what is not told stays as the worker has it
   nice @4 :Int8;
   ioPriority @5 :UInt16;         # as ioprio_get
   affinity @6 :Data;             # bit mask of CPUs, lowest first

@@ -39,8 +39,10 @@ bool isEvent(wire::Frame::Reader frame) {
     case wire::Frame::OUTPUT:
     case wire::Frame::TASK_ENDED:
     case wire::Frame::TASK_EVENT:
-    case wire::Frame::NOTICE: return true;
-    default: return false;
+    case wire::Frame::NOTICE:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -12,16 +12,16 @@ namespace baton::ipc {
 
 struct ClientOptions {
   Which which = Which::any;
-  bool start = false;          // start the user's daemon if none runs
-  std::string program;         // shown in listings
+  bool start = false;   // start the user's daemon if none runs
+  std::string program;  // shown in listings
 };
 
 class Client {
  public:
   // Connects and says hello. Throws Error(noDaemon | version | refused | protocol).
   explicit Client(const ClientOptions& options);
-  // As above, and sends `first` right behind the hello, which saves a round trip. Its id is kFirstRequest; what
-  // answers it comes by receive().
+  // As above, and sends `first` right behind the hello, which saves a round trip. Its id is kFirstRequest;
+  // what answers it comes by receive().
   Client(const ClientOptions& options, Message& first);
   static constexpr std::uint64_t kFirstRequest = 2;
 

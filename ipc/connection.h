@@ -30,6 +30,11 @@ class Connection {
   bool flush();
   std::size_t unsentBytes() const { return unsent_; }
 
+  // True while a frame has come in part.
+  bool partial() const { return reader_.partial(); }
+  // Descriptors that came and belong to no frame yet; the caller owns them. For the end of the connection.
+  std::deque<shm::Fd> takeUnclaimed() { return std::move(fdsIn_); }
+
  private:
   struct Chunk {
     std::vector<std::byte> bytes;

@@ -11,19 +11,32 @@ class Category final : public std::error_category {
   const char* name() const noexcept override { return "baton"; }
   std::string message(int value) const override {
     switch (static_cast<Code>(value)) {
-      case Code::ok: return "success";
-      case Code::usage: return "wrong use";
-      case Code::noDaemon: return "no daemon";
-      case Code::version: return "other protocol version";
-      case Code::protocol: return "protocol violation";
-      case Code::refused: return "refused";
-      case Code::unknownId: return "unknown id";
-      case Code::quota: return "limit reached";
-      case Code::tooLarge: return "too large";
-      case Code::tooDeep: return "nested too deep";
-      case Code::timedOut: return "timed out";
-      case Code::disconnected: return "disconnected";
-      case Code::system: return "system error";
+      case Code::ok:
+        return "success";
+      case Code::usage:
+        return "wrong use";
+      case Code::noDaemon:
+        return "no daemon";
+      case Code::version:
+        return "other protocol version";
+      case Code::protocol:
+        return "protocol violation";
+      case Code::refused:
+        return "refused";
+      case Code::unknownId:
+        return "unknown id";
+      case Code::quota:
+        return "limit reached";
+      case Code::tooLarge:
+        return "too large";
+      case Code::tooDeep:
+        return "nested too deep";
+      case Code::timedOut:
+        return "timed out";
+      case Code::disconnected:
+        return "disconnected";
+      case Code::system:
+        return "system error";
     }
     return "refused (code " + std::to_string(value) + ")";
   }

@@ -11,18 +11,18 @@ namespace baton {
 // On the wire as numbers: append only.
 enum class Code : std::uint16_t {
   ok = 0,
-  usage = 1,         // the request makes no sense, whatever the state of the daemon
-  noDaemon = 2,      // none runs, or none could be started
-  version = 3,       // the other side speaks another major version
-  protocol = 4,      // bytes that are no frame of ours
-  refused = 5,       // understood, but not now or not for this uid
-  unknownId = 6,     // no such task or batch, or somebody else's
-  quota = 7,         // a limit of this uid is reached
-  tooLarge = 8,      // a frame, a context or a list beyond its limit
-  tooDeep = 9,       // too many tasks wait inside each other
+  usage = 1,      // the request makes no sense, whatever the state of the daemon
+  noDaemon = 2,   // none runs, or none could be started
+  version = 3,    // the other side speaks another major version
+  protocol = 4,   // bytes that are no frame of ours
+  refused = 5,    // understood, but not now or not for this uid
+  unknownId = 6,  // no such task or batch, or somebody else's
+  quota = 7,      // a limit of this uid is reached
+  tooLarge = 8,   // a frame, a context or a list beyond its limit
+  tooDeep = 9,    // too many tasks wait inside each other
   timedOut = 10,
-  disconnected = 11, // the daemon ended or closed the connection
-  system = 12,       // a system call failed
+  disconnected = 11,  // the daemon ended or closed the connection
+  system = 12,        // a system call failed
 };
 
 const std::error_category& errorCategory();

@@ -48,7 +48,8 @@ std::string homeDirectory() {
 }
 
 std::string stateDirectory(const std::string& runtime) {
-  if (const char* chosen = std::getenv("BATON_STATE_DIR"); chosen != nullptr && chosen[0] == '/') return chosen;
+  if (const char* chosen = std::getenv("BATON_STATE_DIR"); chosen != nullptr && chosen[0] == '/')
+    return chosen;
   const std::string home = homeDirectory();
   if (!home.empty() && isOurDirectory(home) && ::access(home.c_str(), W_OK) == 0) {
     return home + "/.local/state/baton/" + machineId();
@@ -110,7 +111,8 @@ bool systemSocketExists() {
 }  // namespace
 
 std::string runtimeBase() {
-  if (const char* xdg = std::getenv("XDG_RUNTIME_DIR"); xdg != nullptr && xdg[0] == '/' && isOurDirectory(xdg)) {
+  if (const char* xdg = std::getenv("XDG_RUNTIME_DIR");
+      xdg != nullptr && xdg[0] == '/' && isOurDirectory(xdg)) {
     return std::string(xdg) + "/baton";
   }
   const std::string uid = std::to_string(::getuid());
@@ -153,7 +155,8 @@ std::optional<shm::Fd> connectUnix(const std::string& path) {
   if (!socket) throwErrno("cannot make a socket");
   int result = 0;
   do {
-    result = ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address->value), sizeof(address->value));
+    result =
+        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address->value), sizeof(address->value));
   } while (result < 0 && errno == EINTR);
   if (result == 0) return socket;
   if (errno == ENOENT || errno == ECONNREFUSED || errno == ENOTDIR) return std::nullopt;

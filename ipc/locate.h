@@ -19,15 +19,15 @@ struct Places {
 
 constexpr const char* kSystemSocket = "/run/baton/control.sock";
 
-// The user's places. Creates nothing. BATON_STATE_DIR replaces the state directory, so that several daemons of
-// one user can be kept apart. Throws Error(refused) when no safe directory can be had.
+// The user's places. Creates nothing. BATON_STATE_DIR replaces the state directory, so that several daemons
+// of one user can be kept apart. Throws Error(refused) when no safe directory can be had.
 Places userPlaces();
 
 // $XDG_RUNTIME_DIR if it is ours, else /run/user/UID if ours, else /tmp/baton-UID.
 std::string runtimeBase();
 
-// Makes `path` and its parents, 0700, and checks that it is ours, a directory, no symlink and closed to others.
-// Throws Error(refused) otherwise.
+// Makes `path` and its parents, 0700, and checks that it is ours, a directory, no symlink and closed to
+// others. Throws Error(refused) otherwise.
 void ensurePrivateDirectory(const std::string& path);
 
 // Connects to a running daemon; nullopt when none listens. Throws Error(refused) for a socket that is not a

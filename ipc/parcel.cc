@@ -67,7 +67,8 @@ std::optional<Datagram> receiveDatagram(int socket) {
       datagram.fds.emplace_back(fd);
     }
   }
-  if ((header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0) {
+  // Room is rounded up: one more than asked for may fit.
+  if ((header.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0 || datagram.fds.size() > kParcelFds) {
     throw Error(Code::protocol, "a parcel that is too large");
   }
   if (got == 0) {

@@ -2,7 +2,8 @@
 // of which the daemon hands one end on unread. Messages on it, each one datagram:
 //   client -> worker  'F' + three bytes, one per standard descriptor: index into the descriptors that come
 //                     with the datagram, or 255 for "make a pseudo-terminal"
-//   worker -> client  'T' with one descriptor: the master side of the pseudo-terminal. Only the client holds it
+//   worker -> client  'T' with one descriptor: the master side of the pseudo-terminal. Only the client holds
+//   it
 //                     then: when it ends, the task's terminal hangs up.
 //   client -> worker  'G': mode and size of the terminal are set through the master; the command may start.
 //                     It does not start before; the worker gives up after 5 s.
@@ -26,7 +27,7 @@ std::pair<shm::Fd, shm::Fd> makeParcel();
 void sendStandardFds(int parcel, const std::array<int, 3>& fds, std::uint8_t terminals);
 
 struct StandardFds {
-  std::array<shm::Fd, 3> fds;   // empty where the pseudo-terminal belongs
+  std::array<shm::Fd, 3> fds;  // empty where the pseudo-terminal belongs
   std::uint8_t terminals = 0;
 };
 // Blocks at most `timeoutMs`. Throws Error(protocol | timedOut | disconnected).

@@ -21,13 +21,16 @@ namespace {
 
 constexpr int kStartTimeoutMs = 10'000;
 
-bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 bool userManagerHasUnit() {
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (runtime == nullptr || std::getenv("BATON_STATE_DIR") != nullptr) return false;
   if (!exists(std::string(runtime) + "/systemd/private")) return false;
-  for (const char* directory : {"/etc/systemd/user/", "/usr/local/lib/systemd/user/", "/usr/lib/systemd/user/"}) {
+  for (const char* directory :
+       {"/etc/systemd/user/", "/usr/local/lib/systemd/user/", "/usr/lib/systemd/user/"}) {
     if (exists(std::string(directory) + "batond.socket")) return true;
   }
   return false;

@@ -26,7 +26,7 @@ capnp::Data::Reader data(const std::string& text) {
 }
 
 std::string text(capnp::Data::Reader bytes, const char* what) {
-  if (std::memchr(bytes.begin(), 0, bytes.size()) != nullptr) {
+  if (bytes.size() > 0 && std::memchr(bytes.begin(), 0, bytes.size()) != nullptr) {
     throw Error(Code::protocol, std::string("a NUL byte in ") + what);
   }
   return {reinterpret_cast<const char*>(bytes.begin()), bytes.size()};
@@ -62,7 +62,8 @@ std::uint64_t currentIgnoredSignals() {
 
 auto findVariable(auto& environment, const std::string& name) {
   return std::find_if(environment.begin(), environment.end(), [&](const std::string& entry) {
-    return entry.size() > name.size() && entry[name.size()] == '=' && entry.compare(0, name.size(), name) == 0;
+    return entry.size() > name.size() && entry[name.size()] == '=' &&
+           entry.compare(0, name.size(), name) == 0;
   });
 }
 
@@ -105,9 +106,8 @@ void setEnvironment(Surroundings& surroundings, const std::string& name, const s
 }
 
 void unsetEnvironment(Surroundings& surroundings, const std::string& name) {
-  std::erase_if(surroundings.environment, [&](const std::string& entry) {
-    return entry == name || entry.rfind(name + "=", 0) == 0;
-  });
+  std::erase_if(surroundings.environment,
+                [&](const std::string& entry) { return entry == name || entry.rfind(name + "=", 0) == 0; });
 }
 
 void writeContext(const Surroundings& surroundings, wire::Context::Builder context) {
@@ -115,7 +115,7 @@ void writeContext(const Surroundings& surroundings, wire::Context::Builder conte
   for (unsigned i = 0; i < environment.size(); ++i) environment.set(i, data(surroundings.environment[i]));
   context.setCwd(data(surroundings.cwd));
   context.setUmask(static_cast<std::uint16_t>(surroundings.umask));
-  auto limits = context.initLimits(static_cast<unsigned>(surroundings.limits.size()));
+  auto limits = context.initLimits(static_cast<unsigned>(surroundings.limitsTold));
   for (unsigned i = 0; i < limits.size(); ++i) {
     limits[i].setSoft(surroundings.limits[i].soft);
     limits[i].setHard(surroundings.limits[i].hard);
@@ -129,7 +129,8 @@ void writeContext(const Surroundings& surroundings, wire::Context::Builder conte
 Surroundings readContext(wire::Context::Reader context) {
   Surroundings result;
   result.environment.reserve(context.getEnvironment().size());
-  for (const auto entry : context.getEnvironment()) result.environment.push_back(text(entry, "the environment"));
+  for (const auto entry : context.getEnvironment())
+    result.environment.push_back(text(entry, "the environment"));
   result.cwd = text(context.getCwd(), "the working directory");
   if (result.cwd.empty() || result.cwd[0] != '/') {
     throw Error(Code::protocol, "the working directory of a context must be absolute");
@@ -140,6 +141,7 @@ Surroundings readContext(wire::Context::Reader context) {
     throw Error(Code::protocol, "a context with more resource limits than this system has");
   }
   for (unsigned i = 0; i < limits.size(); ++i) result.limits[i] = {limits[i].getSoft(), limits[i].getHard()};
+  result.limitsTold = limits.size();
   result.nice = std::clamp<int>(context.getNice(), -20, 19);
   result.ioPriority = context.getIoPriority();
   const auto affinity = context.getAffinity();

@@ -23,10 +23,11 @@ struct Surroundings {
   std::string cwd;                       // absolute
   mode_t umask = 022;
   std::array<Limit, RLIM_NLIMITS> limits{};
+  std::size_t limitsTold = RLIM_NLIMITS;  // the others are left as the worker has them
   int nice = 0;
-  int ioPriority = 0;                    // as ioprio_get(2) returns it
-  std::vector<std::uint8_t> affinity;    // bit mask of CPUs, lowest first
-  std::uint64_t ignoredSignals = 0;      // bit n-1: signal n is ignored
+  int ioPriority = 0;                  // as ioprio_get(2) returns it
+  std::vector<std::uint8_t> affinity;  // bit mask of CPUs, lowest first
+  std::uint64_t ignoredSignals = 0;    // bit n-1: signal n is ignored
 };
 
 // Those of the calling process. Throws Error(system) if the cwd cannot be read.

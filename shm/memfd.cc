@@ -48,13 +48,16 @@ Fd sealedMemfd(std::span<const std::byte> bytes) {
   return fd;
 }
 
-bool isMemfd(int fd) { return ::fcntl(fd, F_GET_SEALS) >= 0; }
+bool isMemfd(int fd) {
+  return ::fcntl(fd, F_GET_SEALS) >= 0;
+}
 
 std::optional<std::vector<std::byte>> readSealedMemfd(int fd, std::size_t sizeBytes) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kImmutable) != kImmutable) return std::nullopt;
   struct stat status {};
-  if (::fstat(fd, &status) < 0 || status.st_size < 0 || static_cast<std::size_t>(status.st_size) != sizeBytes) {
+  if (::fstat(fd, &status) < 0 || status.st_size < 0 ||
+      static_cast<std::size_t>(status.st_size) != sizeBytes) {
     return std::nullopt;
   }
   std::vector<std::byte> copy(sizeBytes);

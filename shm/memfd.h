@@ -1,7 +1,8 @@
 // Sealed memory files: how payloads larger than a frame travel. Any thread.
 //
 // Invariants
-// 1. What `sealedMemfd` returns can neither change nor shrink nor grow: it is sealed before anyone else has it.
+// 1. What `sealedMemfd` returns can neither change nor shrink nor grow: it is sealed before anyone else has
+// it.
 // 2. `readSealedMemfd` touches a foreign descriptor only by F_GET_SEALS and fstat until both say that it is a
 //    memfd that can not change; so no peer can block the reader or shrink the file under it.
 // A death at any step leaves nothing: a memfd ends with its last descriptor.

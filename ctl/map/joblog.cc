@@ -1,6 +1,7 @@
 #include "ctl/map/joblog.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,7 +9,6 @@
 #include <csignal>
 #include <cstring>
 
-#include "fmt/format.h"
 #include "ipc/error.h"
 
 namespace baton::ctl::map {

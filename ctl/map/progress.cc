@@ -1,13 +1,13 @@
 #include "ctl/map/progress.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <string_view>
 #include <vector>
-
-#include "fmt/format.h"
 
 namespace baton::ctl::map {
 namespace {

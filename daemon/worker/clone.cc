@@ -1,6 +1,7 @@
 #include "daemon/worker/clone.h"
 
 #include <linux/sched.h>
+#include <sanitizer/asan_interface.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -79,6 +80,8 @@ ChildStack::~ChildStack() {
 }
 
 pid_t cloneSharing(const ChildStack& stack, int (*entry)(void*), void* argument, int cgroupDirectory) {
+  // The last child left its frames marked as in use when it called execve.
+  ASAN_UNPOISON_MEMORY_REGION(stack.base(), ChildStack::kBytes);
   if (cgroupDirectory < 0) {
     return ::clone(entry, static_cast<char*>(stack.base()) + ChildStack::kBytes,
                    CLONE_VM | CLONE_VFORK | SIGCHLD, argument);

@@ -18,7 +18,7 @@ constexpr int kNotStarted = 125;
 char shellPath[] = "/bin/sh";
 
 std::string text(capnp::Data::Reader bytes, const char* what) {
-  if (std::memchr(bytes.begin(), 0, bytes.size()) != nullptr) {
+  if (bytes.size() > 0 && std::memchr(bytes.begin(), 0, bytes.size()) != nullptr) {
     throw Error(Code::protocol, std::string("a NUL byte in ") + what);
   }
   return {reinterpret_cast<const char*>(bytes.begin()), bytes.size()};

@@ -46,7 +46,7 @@ void Context::readEnvironment() {
 }
 
 void Context::findDifferences(const ipc::Surroundings& own) {
-  for (std::size_t i = 0; i < wanted_.limits.size(); ++i) {
+  for (std::size_t i = 0; i < wanted_.limitsTold; ++i) {
     const auto& limit = wanted_.limits[i];
     if (limit.soft != own.limits[i].soft || limit.hard != own.limits[i].hard) {
       limits_.push_back({static_cast<int>(i), {limit.soft, limit.hard}});

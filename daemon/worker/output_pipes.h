@@ -25,6 +25,7 @@ class OutputPipes {
   // Error(system).
   int open(int stream);
 
+  bool canRead() const { return sink_.hasRoom(); }
   void addTo(PollSet& polls) const;
   // Reads once from each pipe that has something.
   void read(const PollSet& polls);

@@ -143,6 +143,7 @@ void Task::addTo(PollSet& polls) const {
 Time Task::deadline() const {
   if (phase_ == Phase::arriving) return arrival_ ? arrival_->deadline() : kNever;
   if (phase_ == Phase::ending) return tree_.deadline();
+  if (phase_ == Phase::draining && pipes_ && pipes_->canRead()) return Time::min();
   if (phase_ != Phase::running) return kNever;
   const Time reading = pipes_ && readFrom_ > Clock::now() ? readFrom_ : kNever;
   return std::min(ladder_.deadline(), reading);

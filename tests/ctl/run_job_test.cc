@@ -175,8 +175,8 @@ TEST_F(RunJobTest, WithoutATerminalStopsOnlyWhenToldTo) {
   job.continued();
   auto other = started();
   other.signalled(SIGTSTP, now_);
-  other.stopped(SIGTSTP);
-  EXPECT_THAT(actions_.did, ElementsAre(name("signal", SIGTSTP), name("stop", SIGTSTP)));
+  other.stopped(SIGSTOP);
+  EXPECT_THAT(actions_.did, ElementsAre(name("signal", SIGSTOP), name("stop", SIGTSTP)));
 }
 
 TEST_F(RunJobTest, StoppedWhileItWaitsForASlotItIsNotStarted) {

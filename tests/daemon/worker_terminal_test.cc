@@ -64,6 +64,16 @@ class Client {
     })) << "printed was: "
         << text;
   }
+  // Types a line into `cat` until it comes back: as the terminal's echo, and from the program that reads.
+  void typeIntoCat(const std::string& line) {
+    type(line + "\n");
+    EXPECT_TRUE(eventually([&] {
+      readSome();
+      const auto echo = text.find(line);
+      return echo != std::string::npos && text.find(line, echo + 1) != std::string::npos;
+    })) << "printed was: "
+        << text;
+  }
   // Reads until the terminal has no other side any more.
   void drain() {
     EXPECT_TRUE(eventually([&] { return !readSome(); }));
@@ -194,8 +204,8 @@ TEST(WorkerTerminal, theCommandWaitsForTheClientsWord) {
 TEST(WorkerTerminal, ctrlCInterruptsTheCommand) {
   WorkerProcess worker;
   Client client;
-  client.start(worker, {"/bin/sh", "-c", "echo ready; cat"});
-  client.waitForText("ready");
+  client.start(worker, {"/bin/cat"});
+  client.typeIntoCat("words");
   client.type("\x03");
   const auto ended = worker.waitForEnd();
   EXPECT_EQ(ended.cause, Cause::SIGNALLED);
@@ -239,14 +249,16 @@ TEST(WorkerTerminal, aShellInsideHasJobControl) {
   client.start(worker, {"/bin/bash", "--norc", "-i"});
   client.type("PS1='pro''mpt>'\n");
   client.waitForText("prompt>");
-  client.type("cat\n");
   const pid_t shell = worker.waitForStart();
+  client.type("cat\n");
   EXPECT_TRUE(eventually([&] { return client.front() != shell; }));
+  client.typeIntoCat("first line");
   client.type("\x1a");
   client.waitForText("Stopped");
   client.type("fg\n");
   EXPECT_TRUE(eventually([&] { return client.front() != shell; }));
-  client.type("typed\n\x04");
+  client.typeIntoCat("second line");
+  client.type("\x04");
   EXPECT_TRUE(eventually([&] { return client.front() == shell; }));
   client.type("exit 12\n");
   EXPECT_EQ(worker.waitForEnd().exitCode, 12);

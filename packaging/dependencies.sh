@@ -1,0 +1,49 @@
+# shellcheck shell=bash disable=SC2034
+# The one list of the Debian packages that baton needs, and their installation. Sourced by the scripts beside
+# it and by .ci/run. docs/architecture.md says why each is here.
+
+# To build and to run.
+buildPackages=(
+  g++ cmake ninja-build pkg-config
+  capnproto libcapnp-dev libboost-dev libsystemd-dev
+  libcli11-dev libfmt-dev nlohmann-json3-dev libtoml11-dev
+)
+# To build the tests, and the programs that they drive or compare with.
+testPackages=(libgtest-dev libgmock-dev python3 parallel procps less vim-tiny)
+# To check the sources, and for the fuzz preset.
+checkPackages=(clang clang-format clang-tidy shellcheck)
+
+# Prints those of its arguments that are not installed.
+missingPackages() {
+  local package status
+  for package; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || status=none
+    [[ $status == installed ]] || printf '%s\n' "$package"
+  done
+}
+
+# Installs those of its arguments that are missing: as root itself, else through sudo. Ends the script with a
+# sentence on what to do where it cannot.
+installPackages() {
+  if [[ ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
+    printf 'This script installs packages on Debian 12 only. On another system install what these are there,\n' >&2
+    printf 'then follow "Building" in README.md:\n\n  %s\n' "$*" >&2
+    exit 1
+  fi
+  local missing=()
+  mapfile -t missing < <(missingPackages "$@")
+  ((${#missing[@]})) || return 0
+
+  local asRoot=()
+  if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+      printf 'These packages are missing, and there is no sudo to install them. As root say:\n\n' >&2
+      printf '  apt-get install --no-install-recommends %s\n' "${missing[*]}" >&2
+      exit 1
+    fi
+    asRoot=(sudo)
+  fi
+  printf '==> Installing from Debian%s: %s\n' "${asRoot[0]:+ (with sudo)}" "${missing[*]}"
+  "${asRoot[@]}" apt-get -q update
+  "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
+}

@@ -1,0 +1,337 @@
+"""The protocol from nothing: Cap'n Proto's encoding by hand, as far as baton needs it. No library of anybody's.
+
+The numbers are those of ipc/baton.capnp, as `capnp compile -ocapnp` tells them.
+"""
+
+import array
+import os
+import select
+import socket
+import struct
+import time
+
+# Tags of Frame's union.
+HELLO, PING, SUBMIT, OPEN_BATCH, ADD_TASKS, LIST, SHOW, EXPLAIN, WAIT = range(9)
+CANCEL, KILL, HOLD, RELEASE, RETRY, LOGS, EVENTS, STATUS = range(9, 17)
+OK, ERROR, HELLO_REPLY, SUBMITTED, SUBMITTED_MANY, ENDED, BATCH_ENDED, LISTING = range(25, 33)
+STATUS_REPLY, ACCEPTED, STARTED = 35, 39, 40
+# Error codes, and the output mode of `run`.
+USAGE, VERSION, REFUSED, UNKNOWN_ID, QUOTA, TOO_LARGE = 1, 3, 5, 6, 7, 8
+PARCEL = 2
+# States.
+SUCCEEDED, FAILED, CANCELLED = 4, 5, 7
+
+
+class Builder:
+    """One segment of words. Word 0 points to the root."""
+
+    def __init__(self):
+        self.words = bytearray(8)
+
+    def room(self, words):
+        at = len(self.words) // 8
+        self.words += bytes(8 * words)
+        return at
+
+    def put(self, word, value):
+        struct.pack_into("<Q", self.words, 8 * word, value)
+
+    def struct(self, pointer, data, pointers):
+        at = self.room(data + pointers)
+        self.put(pointer, ((at - pointer - 1) & 0x3FFFFFFF) << 2 | data << 32 | pointers << 48)
+        return Struct(self, at, data)
+
+    def list(self, pointer, code, count, words):
+        at = self.room(words)
+        self.put(pointer, 1 | ((at - pointer - 1) & 0x3FFFFFFF) << 2 | code << 32 | count << 35)
+        return at
+
+    def data(self, pointer, value):
+        at = self.list(pointer, 2, len(value), (len(value) + 7) // 8)
+        self.words[8 * at : 8 * at + len(value)] = value
+
+    def text(self, pointer, value):
+        self.data(pointer, value + b"\0")
+
+    def data_list(self, pointer, values):
+        at = self.list(pointer, 6, len(values), len(values))
+        for i, value in enumerate(values):
+            self.data(at + i, value)
+
+    def struct_list(self, pointer, count, data, pointers):
+        size = data + pointers
+        at = self.list(pointer, 7, count * size, 1 + count * size)
+        # A list of structs says its count and their size in a word in front.
+        self.words[8 * (pointer) + 4 : 8 * pointer + 8] = struct.pack("<I", 7 | (count * size) << 3)
+        self.put(at, count << 2 | data << 32 | pointers << 48)
+        return [Struct(self, at + 1 + i * size, data) for i in range(count)]
+
+    def bytes(self):
+        return struct.pack("<II", 0, len(self.words) // 8) + bytes(self.words)
+
+
+class Struct:
+    def __init__(self, builder, at, data):
+        self.builder, self.at, self.data = builder, at, data
+
+    def set(self, form, offset, value):
+        struct.pack_into("<" + form, self.builder.words, 8 * self.at + offset, value)
+        return self
+
+    def pointer(self, index):
+        return self.at + self.data + index
+
+
+def frame(tag, request=1, fds=0):
+    """The builder, and the Frame in it: (builder, frame); its one pointer is frame.pointer(0)."""
+    builder = Builder()
+    root = builder.struct(0, 3, 1)
+    root.set("Q", 0, request).set("B", 8, fds).set("H", 10, tag)
+    return builder, root
+
+
+def hello(request=1, major=1, minor=0):
+    builder, root = frame(HELLO, request)
+    body = builder.struct(root.pointer(0), 1, 3).set("H", 0, major).set("H", 2, minor)
+    builder.text(body.pointer(1), b"by hand")
+    return builder.bytes()
+
+
+def plain(tag, request):
+    return frame(tag, request)[0].bytes()
+
+
+def selection(builder, pointer, ids, everything=False):
+    body = builder.struct(pointer, 1, 1).set("B", 0, int(everything))
+    for ref, number in zip(builder.struct_list(body.pointer(0), len(ids), 2, 0), ids):
+        ref.set("Q", 0, number)
+
+
+def select_frame(tag, request, ids):
+    builder, root = frame(tag, request)
+    selection(builder, root.pointer(0), ids)
+    return builder.bytes()
+
+
+def wait_frame(request, ids, any=False, timeout_ns=None):
+    builder, root = frame(WAIT, request)
+    body = builder.struct(root.pointer(0), 2, 1).set("B", 0, int(any))
+    if timeout_ns is not None:
+        body.set("Q", 8, timeout_ns ^ 0xFFFFFFFFFFFFFFFF)  # numbers are stored xor their default
+    selection(builder, body.pointer(0), ids)
+    return builder.bytes()
+
+
+def list_frame(request, after=0, limit=100):
+    builder, root = frame(LIST, request)
+    builder.struct(root.pointer(0), 3, 0).set("Q", 0, after).set("I", 8, limit ^ 100)
+    return builder.bytes()
+
+
+def context(builder, pointer, cwd=b"/", environment=(b"PATH=/usr/bin:/bin",)):
+    body = builder.struct(pointer, 2, 4).set("H", 0, 0o22)
+    builder.data_list(body.pointer(0), list(environment))
+    builder.data(body.pointer(1), cwd)
+    return body
+
+
+def submit_frame(request, argv, fds=0, output=0, memfd_bytes=None, attached=False, cwd=b"/", change=None,
+                 environment=(b"PATH=/usr/bin:/bin",)):
+    builder, root = frame(SUBMIT, request, fds)
+    body = builder.struct(root.pointer(0), 1, 4).set("B", 0, int(attached))
+    source = builder.struct(body.pointer(0), 2, 1)
+    if memfd_bytes is None:
+        context(builder, source.pointer(0), cwd, environment)
+    else:
+        source.set("H", 0, 1).set("Q", 8, memfd_bytes)
+    options = builder.struct(body.pointer(1), 5, 4).set("H", 36, output)
+    builder.data_list(body.pointer(2), list(argv))
+    if change:
+        change(builder, options)
+    return builder.bytes()
+
+
+class Reader:
+    """A struct in a received message; pointers are followed within one segment or through far pointers."""
+
+    def __init__(self, segments, segment, at, data, pointers):
+        self.segments, self.segment, self.at, self.data_words, self.pointers = segments, segment, at, data, pointers
+
+    def get(self, form, offset):
+        if offset + struct.calcsize(form) > 8 * self.data_words:
+            return 0
+        return struct.unpack_from("<" + form, self.segments[self.segment], 8 * self.at + offset)[0]
+
+    def _follow(self, index):
+        """(segment, word behind the pointer, the pointer) of pointer `index`; None if it is null."""
+        if index >= self.pointers:
+            return None
+        segment, at = self.segment, self.at + self.data_words + index
+        word = struct.unpack_from("<Q", self.segments[segment], 8 * at)[0]
+        if word & 3 == 2:
+            assert not word & 4, "a double far pointer"
+            segment, at = word >> 32, (word & 0xFFFFFFFF) >> 3
+            word = struct.unpack_from("<Q", self.segments[segment], 8 * at)[0]
+        if word == 0:
+            return None
+        offset = (word & 0xFFFFFFFF) >> 2
+        offset -= (offset & 1 << 29) << 1
+        return segment, at + 1 + offset, word
+
+    def struct(self, index):
+        found = self._follow(index)
+        if not found:
+            return Reader(self.segments, 0, 0, 0, 0)
+        segment, at, word = found
+        assert word & 3 == 0, "no struct"
+        return Reader(self.segments, segment, at, word >> 32 & 0xFFFF, word >> 48)
+
+    def data(self, index):
+        found = self._follow(index)
+        if not found:
+            return b""
+        segment, at, word = found
+        assert word & 3 == 1 and word >> 32 & 7 == 2, "no bytes"
+        return bytes(self.segments[segment][8 * at : 8 * at + (word >> 35)])
+
+    def text(self, index):
+        return self.data(index)[:-1]
+
+    def list(self, index):
+        """Structs of a list of structs."""
+        found = self._follow(index)
+        if not found:
+            return []
+        segment, at, word = found
+        assert word & 3 == 1 and word >> 32 & 7 == 7, "no list of structs"
+        tag = struct.unpack_from("<Q", self.segments[segment], 8 * at)[0]
+        data, pointers = tag >> 32 & 0xFFFF, tag >> 48
+        count = (tag & 0xFFFFFFFF) >> 2
+        return [Reader(self.segments, segment, at + 1 + i * (data + pointers), data, pointers) for i in range(count)]
+
+    def data_list(self, index):
+        found = self._follow(index)
+        if not found:
+            return []
+        segment, at, word = found
+        assert word & 3 == 1 and word >> 32 & 7 == 6, "no list of pointers"
+        return [Reader(self.segments, segment, at, 0, word >> 35).data(i) for i in range(word >> 35)]
+
+
+class Frame(Reader):
+    """A received frame."""
+
+    def __init__(self, segments):
+        root = Reader(segments, 0, 0, 0, 1).struct(0)
+        super().__init__(segments, root.segment, root.at, root.data_words, root.pointers)
+        self.id, self.tag = self.get("Q", 0), self.get("H", 10)
+        self.number = self.get("Q", 16)  # of submitted and accepted
+
+    @property
+    def body(self):
+        return self.struct(0)
+
+    @property
+    def error(self):
+        """(code, text)"""
+        assert self.tag == ERROR, f"tag {self.tag}"
+        return self.body.get("H", 0), self.body.text(0)
+
+
+class Peer:
+    """A connection to the daemon. `greet`: says hello and takes the answer."""
+
+    def __init__(self, path, greet=True, timeout=30):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.timeout = timeout
+        self.socket.settimeout(timeout)
+        self.socket.connect(path)
+        self.buffer = b""
+        self.greeting = None
+        if greet:
+            self.send(hello())
+            self.greeting = self.receive()
+            assert self.greeting.tag == HELLO_REPLY, self.greeting.tag
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.socket.close()
+
+    def send(self, data, fds=()):
+        """One sendmsg, with descriptors; the rest without them if it does not take all at once."""
+        if fds:
+            sent = self.socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
+            data = data[sent:]
+        if data:
+            self.socket.sendall(data)
+
+    def receive_bytes(self):
+        """The bytes of the next frame; None: the daemon closed the connection."""
+        while True:
+            if len(self.buffer) >= 8:
+                count = struct.unpack_from("<I", self.buffer)[0] + 1
+                header = 4 * (count + 1 + (count + 1) % 2)
+                if len(self.buffer) >= header:
+                    sizes = struct.unpack_from(f"<{count}I", self.buffer, 4)
+                    total = header + 8 * sum(sizes)
+                    if len(self.buffer) >= total:
+                        whole, self.buffer = self.buffer[:total], self.buffer[total:]
+                        return whole, header, sizes
+            try:
+                more = self.socket.recv(65536)
+            except (ConnectionResetError, BrokenPipeError):
+                more = b""
+            if not more:
+                return None
+            self.buffer += more
+
+    def receive(self):
+        """The next frame; None: the daemon closed the connection."""
+        received = self.receive_bytes()
+        if received is None:
+            return None
+        whole, at, sizes = received
+        segments = []
+        for size in sizes:
+            segments.append(whole[at : at + 8 * size])
+            at += 8 * size
+        return Frame(segments)
+
+    def call(self, data, fds=()):
+        """Sends, and returns the next frame that answers it, event or not."""
+        self.send(data, fds)
+        return self.receive()
+
+    def closed(self, timeout=5):
+        """True once the daemon has closed the connection, whatever it sends before."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if not select.select([self.socket], [], [], 0.1)[0]:
+                continue
+            try:
+                if not self.socket.recv(65536):
+                    return True
+            except OSError:
+                return True
+        return False
+
+    def status(self, request=77):
+        return self.call(plain(STATUS, request)).body
+
+    def bad_frames(self):
+        return self.status().get("Q", 112)
+
+
+def memfd(content, seal=True):
+    import fcntl
+
+    fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, content)
+    if seal:
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    return fd
