@@ -112,7 +112,8 @@ void Arguments::common(CommonOptions& options, Json json) {
   });
 }
 
-// A command line without options, the most usual one, needs no parser: building one takes as long as the rest.
+// A command line without options, the most usual one, needs no parser: building one takes as long as the
+// rest.
 bool Arguments::hasOptions(int argc, char** argv) const {
   for (int i = 1; i < argc; ++i) {
     const std::string_view word = argv[i];

@@ -15,6 +15,10 @@ class ByteQueue {
   std::size_t size() const { return end_ - begin_; }
   std::size_t room() const { return bytes_.size() - size(); }
 
+  bool contains(char byte) const {
+    return std::string_view(bytes_.data() + begin_, size()).find(byte) != std::string_view::npos;
+  }
+
   // `bytes` must fit into room().
   void append(std::string_view bytes);
   void clear() { begin_ = end_ = 0; }

@@ -15,7 +15,8 @@ using Json = nlohmann::ordered_json;
 namespace wire = ipc::wire;
 
 std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  // All but ASCII is escaped: a terminal would obey some of it.
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
 Json seconds(std::uint64_t ns) {

@@ -130,9 +130,9 @@ void MapEngine::open() {
   options_.task.fill(options);
   options.setOutput(ipc::wire::OutputMode::STREAM);
   batch.setAttached(true);
-  client_ = std::make_unique<ipc::Client>(
-      ipc::ClientOptions{.which = options_.common.which, .start = true, .program = "batonctl map"}, message);
+  auto socket = ipc::connectOrStart(options_.common.which);
   signals_.emplace(surroundings_.ignoredSignals);
+  client_ = std::make_unique<ipc::Client>(std::move(socket), "batonctl map", message);
   const auto hello = client_->hello();
   window_.emplace(options_.jobs,
                   Capacity{.slots = hello.getSlots(),

@@ -65,9 +65,10 @@ RunSession::RunSession(const RunRequest& request)
   terminal.setIsTerminal(terminals_);
   terminal.setForeground(job_.startsInFront());
   writeContextSource(surroundings, submit.initContext(), message);
-  client_ = std::make_unique<ipc::Client>(
-      ipc::ClientOptions{.which = request.which, .start = true, .program = "batonctl run"}, message);
+  auto socket = ipc::connectOrStart(request.which);
+  // Once the daemon has the task a signal is meant for it; until then it ends batonctl, also while a daemon starts.
   signals_.emplace(surroundings.ignoredSignals);
+  client_ = std::make_unique<ipc::Client>(std::move(socket), "batonctl run", message);
   if (options_.attempts == 1) letGoOfStandardFds();
 }
 
@@ -86,7 +87,8 @@ RunSession::End RunSession::run() {
   } else if (row.getCause() == ipc::wire::Cause::SIGNALLED && row.getSignal() == SIGINT) {
     signal = SIGINT;
   }
-  return {std::move(*ended_), signal};
+  const bool typed = relay_ && relay_->interruptTyped();
+  return {std::move(*ended_), signal, signal == SIGINT && typed};
 }
 
 bool RunSession::finished() {

@@ -37,6 +37,7 @@ class RunSession final : private JobActions {
   struct End {
     ipc::ReceivedFrame frame;   // `ended`
     std::optional<int> signal;  // batonctl is to end by it
+    bool wholeGroup = false;    // and what runs beside it too, as if the key had interrupted all of them
   };
   // Carries on until the task has ended and all it wrote has gone out. The terminal is as it was then. Throws
   // the daemon's refusal, or Error(disconnected).

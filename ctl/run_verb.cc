@@ -48,6 +48,7 @@ int runVerb(int argc, char** argv) {
   }
   RunSession session({options, arguments.words(), common.which});
   const auto end = session.run();
+  if (end.signal && end.wholeGroup) endGroupBySignal(*end.signal);
   if (end.signal) endBySignal(*end.signal);
   const auto outcome = outcomeOf(end.frame.get().getEnded(), options.refuseToWait);
   if (!outcome.line.empty()) complain(outcome.line);

@@ -54,6 +54,7 @@ class RefParser {
                 order.end());
     std::sort(order.begin(), order.end());
     std::vector<TaskRef> unique;
+    unique.reserve(order.size());
     for (const std::size_t i : order) unique.push_back(refs_[i]);
     return unique;
   }

@@ -70,4 +70,9 @@ void endBySignal(int signal) {
   ::_exit(128 + signal);
 }
 
+void endGroupBySignal(int signal) {
+  ::kill(0, signal);
+  endBySignal(signal);
+}
+
 }  // namespace baton::ctl

@@ -66,7 +66,8 @@ std::string Fields::text() const {
   for (const auto& [key, value] : fields_) widest = std::max(widest, key.size());
   std::string text;
   for (const auto& [key, value] : fields_) {
-    text += key + ":" + blanks(static_cast<unsigned>(widest - key.size()) + 1) + value + "\n";
+    text.append(key).append(":").append(blanks(static_cast<unsigned>(widest - key.size()) + 1));
+    text.append(value).append("\n");
   }
   return text;
 }

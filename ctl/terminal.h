@@ -34,6 +34,8 @@ class Terminal {
   // Puts back what enterRaw() found. Does nothing when not raw, or when somebody else is in front by now.
   void restore();
   bool raw() const { return saved_.has_value(); }
+  // What interrupts when it is not raw.
+  char interruptKey() const { return static_cast<char>((saved_ ? *saved_ : atStart_).c_cc[VINTR]); }
   // True while it makes "\r\n" of each "\n" that is written.
   bool translatesNewlines() const;
 

@@ -106,6 +106,7 @@ void TerminalRelay::readTerminal() {
     return;
   }
   inputEnded_ = typed_.fillFrom(terminal_.fd()) == ByteQueue::Io::closed;
+  interruptTyped_ = interruptTyped_ || typed_.contains(terminal_.interruptKey());
 }
 
 void TerminalRelay::writeMaster() {

@@ -33,6 +33,9 @@ class TerminalRelay {
   // After the poll.
   void handle(const pollfd& terminal, const pollfd& master);
 
+  // True if the key that interrupts (Ctrl-C) was typed.
+  bool interruptTyped() const { return interruptTyped_; }
+
   // Moves on until the task's side has nothing more to read for now, and nothing waits for the terminal.
   // False: the terminal takes no more at present; poll and call again.
   [[nodiscard]] bool drained();
@@ -53,6 +56,7 @@ class TerminalRelay {
   bool masterEnded_ = false;
   bool inputEnded_ = false;
   bool terminalGone_ = false;
+  bool interruptTyped_ = false;
   ByteQueue typed_{kBufferBytes};
   ByteQueue shown_{kBufferBytes};
   NewlineFilter filter_;

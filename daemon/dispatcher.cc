@@ -70,7 +70,8 @@ void Dispatcher::enqueue(Task& task) {
   queued.priority = options.priority;
   queued.submitted = task.queuedAt;
   scheduler_.add(queued, monotonicNow());
-  watchWaiting(std::chrono::milliseconds(10));
+  // Parked ones that compute take from this one.
+  if (!waiting_.empty()) watchWaiting(monotonicNow() + std::chrono::milliseconds(10));
   if (options.queueLimitNs > 0 && task.attempt == 0) {
     after(std::chrono::nanoseconds(options.queueLimitNs), task.key, Timer::queueLimit);
   }

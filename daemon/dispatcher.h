@@ -100,6 +100,7 @@ class Dispatcher final : public PoolEvents {
     bool returning = false;  // no more; it wants its slots back
     std::optional<std::uint64_t> cpuNs;
     std::chrono::nanoseconds sampledAt{};
+    std::chrono::nanoseconds due{};  // when it is looked at next
   };
   void enqueue(Task& task);
   void begin(Task& task, const Start& start);
@@ -111,7 +112,7 @@ class Dispatcher final : public PoolEvents {
   void timers();
   void armTimer();
   void parkingTimer();
-  void watchWaiting(std::chrono::nanoseconds delay);
+  void watchWaiting(std::chrono::nanoseconds at);
   void park(Task& task);
   void setParked(Task& task, bool parked);
 
@@ -130,7 +131,7 @@ class Dispatcher final : public PoolEvents {
   std::multimap<std::chrono::nanoseconds, std::pair<TaskId, Timer>> due_;
   Source dueTimer_;
   Source parkingTimer_;
-  bool parkingArmed_ = false;
+  std::optional<std::chrono::nanoseconds> parkingAt_;  // what parkingTimer_ is armed for
 };
 
 }  // namespace baton::daemon

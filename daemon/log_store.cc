@@ -89,6 +89,10 @@ void LogStore::begin(TaskId task, LogFileId segment, const std::string& note) {
   if (!note.empty()) notes_[task] = note;
 }
 
+std::uint64_t LogStore::lastBytes() const {
+  return options_.perTaskBytes - std::min(options_.perTaskBytes, ipc::kLogFirstBytes);
+}
+
 LogStore::Opened LogStore::openOverflow(TaskId task) {
   Opened opened;
   Entry* entry = runningEntry(task);
@@ -96,7 +100,7 @@ LogStore::Opened LogStore::openOverflow(TaskId task) {
     opened.note = "no further log file: the task does not run, or has one";
     return opened;
   }
-  const std::uint64_t rest = options_.perTaskBytes - std::min(options_.perTaskBytes, ipc::kLogFirstBytes);
+  const std::uint64_t rest = lastBytes();
   if (reserved_ + rest > options_.totalBytes) {
     opened.note = "output after the first " + ipc::formatSize(ipc::kLogFirstBytes) +
                   " was not kept: the logs of running tasks may take " +

@@ -104,6 +104,8 @@ class LogStore {
   // Disk use as rule 4 counts it.
   std::uint64_t usedBytes() const { return used_; }
   std::uint64_t totalBytes() const { return options_.totalBytes; }
+  // What an overflow file may hold.
+  std::uint64_t lastBytes() const;
 
   // There is something to be dropped or removed.
   bool busy() const { return sweeping_ || (used_ > options_.totalBytes && !finished_.empty()); }

@@ -160,6 +160,12 @@ void Loop::answerWatchdog() {
   sd_event_set_watchdog(event_, 1);
 }
 
+bool Loop::turn() {
+  const int result = sd_event_run(event_, 0);
+  check(result, "cannot run the event loop");
+  return result > 0;
+}
+
 int Loop::run() {
   return sd_event_loop(event_);
 }

@@ -56,6 +56,8 @@ class Loop {
 
   // Answers systemd's watchdog from the loop, if it asks for it.
   void answerWatchdog();
+  // One turn, without waiting. False: there was nothing to do.
+  bool turn();
   // Until exit() is called.
   int run();
   void exit(int code);

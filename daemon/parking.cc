@@ -19,17 +19,18 @@ void Dispatcher::setParked(Task& task, bool parked) {
   pool_.setParked(task, parked);
 }
 
-void Dispatcher::watchWaiting(std::chrono::nanoseconds delay) {
-  if (parkingArmed_ || waiting_.empty()) return;
-  parkingArmed_ = true;
-  parkingTimer_.arm(delay);
+void Dispatcher::watchWaiting(std::chrono::nanoseconds at) {
+  if (parkingAt_ && *parkingAt_ <= at) return;
+  parkingAt_ = at;
+  parkingTimer_.arm(at - monotonicNow());
 }
 
 void Dispatcher::beginWait(Task& task) {
   Waiting& waiting = waiting_[task.key];
   ++waiting.count;
   waiting.returning = false;
-  watchWaiting(kBeforeParking);
+  waiting.due = monotonicNow() + kBeforeParking;
+  watchWaiting(waiting.due);
 }
 
 bool Dispatcher::endWait(TaskId key) {
@@ -66,7 +67,8 @@ void Dispatcher::resumed(Task& task) {
     if (waiting->second.count == 0) {
       waiting_.erase(waiting);
     } else {
-      watchWaiting(kSampleEvery);
+      waiting->second.due = monotonicNow() + kSampleEvery;
+      watchWaiting(waiting->second.due);
     }
   }
   observer_->taskMayGoOn(task.key);
@@ -74,8 +76,8 @@ void Dispatcher::resumed(Task& task) {
 
 // Looks at all that wait: those that hold slots may give them back, those that gave them back may compute.
 void Dispatcher::parkingTimer() {
-  parkingArmed_ = false;
-  bool again = false;
+  parkingAt_.reset();
+  const auto now = monotonicNow();
   const bool othersQueue = scheduler_.queued() > 0;
   for (auto& [key, waiting] : waiting_) {
     Task* task = registry_.find(key);
@@ -86,10 +88,12 @@ void Dispatcher::parkingTimer() {
       waiting.cpuNs.reset();
       continue;
     }
-    pool_.sample(*task);
-    again = true;
+    if (waiting.due <= now) {
+      pool_.sample(*task);
+      waiting.due = now + kSampleEvery;
+    }
+    watchWaiting(waiting.due);
   }
-  if (again) watchWaiting(kSampleEvery);
 }
 
 void Dispatcher::taskSampled(TaskId key, std::uint64_t cpuNs, bool asleep) {

@@ -107,9 +107,10 @@ Pool::Worker& Pool::spawn(Lane lane) {
   worker->id = ++lastId_;
   worker->lane = lane;
   worker->startedNs = calendarNowNs();
-  auto spawned = spawnWorker(options_.workerProgram,
-                             {"baton-worker", "--socket-fd=3", "--id=" + std::to_string(worker->id),
-                              lane == Lane::io ? "--lane=io" : "--lane=cpu"});
+  auto spawned = spawnWorker(
+      options_.workerProgram,
+      {"baton-worker", "--socket-fd=3", "--id=" + std::to_string(worker->id),
+       lane == Lane::io ? "--lane=io" : "--lane=cpu", "--log-last=" + std::to_string(logs_.lastBytes())});
   ++startedCount_;
   worker->pid = spawned.pid;
   worker->connection = std::make_unique<ipc::Connection>(std::move(spawned.socket), kMaxWorkerFrameBytes);

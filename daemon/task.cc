@@ -47,7 +47,6 @@ int exitCodeOf(const Outcome& outcome) {
       return 124;
     case Cause::CANCELLED:
     case Cause::CLIENT_GONE:
-    case Cause::DAEMON_STOPPED:
       return 143;
     case Cause::NOT_FOUND:
       return 127;

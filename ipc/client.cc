@@ -55,12 +55,12 @@ void throwIfError(wire::Frame::Reader frame) {
 
 Client::Client(const ClientOptions& options) : connection_(connectAs(options)) {
   sayHello(options.program);
-  connection_.flush();
+  flush();
   awaitHello();
 }
 
-Client::Client(const ClientOptions& options, Message& first) : connection_(connectAs(options)) {
-  sayHello(options.program);
+Client::Client(shm::Fd socket, const std::string& program, Message& first) : connection_(std::move(socket)) {
+  sayHello(program);
   send(first);
   awaitHello();
 }
@@ -86,10 +86,19 @@ void Client::awaitHello() {
   }
 }
 
+void Client::flush() {
+  try {
+    connection_.flush();
+  } catch (const Error& error) {
+    // A daemon that closes the connection may have said why: that is still to be read.
+    if (error.code() != Code::disconnected) throw;
+  }
+}
+
 std::uint64_t Client::send(Message& request) {
   request.frame().setId(++lastId_);
   connection_.send(request);
-  connection_.flush();
+  flush();
   return lastId_;
 }
 
@@ -98,7 +107,7 @@ std::optional<ReceivedFrame> Client::receive(std::optional<std::chrono::millisec
     if (auto frame = connection_.next()) {
       return frame;
     }
-    if (connection_.unsentBytes() > 0) connection_.flush();
+    if (connection_.unsentBytes() > 0) flush();
     bool expired = false;
     waitFor(connection_, timeout, expired);
     if (expired) {

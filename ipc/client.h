@@ -20,9 +20,9 @@ class Client {
  public:
   // Connects and says hello. Throws Error(noDaemon | version | refused | protocol).
   explicit Client(const ClientOptions& options);
-  // As above, and sends `first` right behind the hello, which saves a round trip. Its id is kFirstRequest;
-  // what answers it comes by receive().
-  Client(const ClientOptions& options, Message& first);
+  // Takes a socket of tryConnect() or connectOrStart(), and sends `first` right behind the hello, which saves
+  // a round trip. Its id is kFirstRequest; what answers it comes by receive().
+  Client(shm::Fd socket, const std::string& program, Message& first);
   static constexpr std::uint64_t kFirstRequest = 2;
 
   // What the daemon said of itself. Valid as long as the client lives.
@@ -42,6 +42,7 @@ class Client {
  private:
   void sayHello(const std::string& program);
   void awaitHello();
+  void flush();
 
   Connection connection_;
   std::uint64_t lastId_ = 0;

@@ -8,8 +8,8 @@ buildPackages=(
   capnproto libcapnp-dev libboost-dev libsystemd-dev
   libcli11-dev libfmt-dev nlohmann-json3-dev libtoml11-dev
 )
-# To build the tests, and the programs that they drive or compare with.
-testPackages=(libgtest-dev libgmock-dev python3 parallel procps less vim-tiny)
+# To build the tests, and the programs that they and bench/ drive or compare with.
+testPackages=(libgtest-dev libgmock-dev python3 parallel procps less vim-tiny make task-spooler)
 # To check the sources, and for the fuzz preset.
 checkPackages=(clang clang-format clang-tidy shellcheck)
 

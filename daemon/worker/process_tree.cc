@@ -80,6 +80,26 @@ std::unordered_map<pid_t, ProcessStat> allProcesses() {
   return all;
 }
 
+// A file "children" of a thread; nullopt: there is none.
+std::optional<std::vector<pid_t>> readChildren(const std::string& path) {
+  const shm::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return std::nullopt;
+  std::string text;
+  std::array<char, 4096> part;
+  for (ssize_t got = 0; (got = ::read(file.get(), part.data(), part.size())) > 0;) {
+    text.append(part.data(), static_cast<std::size_t>(got));
+  }
+  std::vector<pid_t> children;
+  for (const char* at = text.c_str(); *at != '\0';) {
+    char* end = nullptr;
+    const long pid = std::strtol(at, &end, 10);
+    if (end == at) break;
+    children.push_back(static_cast<pid_t>(pid));
+    at = end + std::strspn(end, " \n");
+  }
+  return children;
+}
+
 bool contains(const std::vector<pid_t>& pids, pid_t pid) {
   return std::find(pids.begin(), pids.end(), pid) != pids.end();
 }
@@ -116,23 +136,8 @@ std::optional<ProcessStat> readProcessStat(pid_t pid) {
 }
 
 std::vector<pid_t> childrenOfSelf() {
-  const auto path = "/proc/self/task/" + std::to_string(::getpid()) + "/children";
-  const shm::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return childrenOfSelfByScan();
-  std::string text;
-  std::array<char, 4096> part;
-  for (ssize_t got = 0; (got = ::read(file.get(), part.data(), part.size())) > 0;) {
-    text.append(part.data(), static_cast<std::size_t>(got));
-  }
-  std::vector<pid_t> children;
-  for (const char* at = text.c_str(); *at != '\0';) {
-    char* end = nullptr;
-    const long pid = std::strtol(at, &end, 10);
-    if (end == at) break;
-    children.push_back(static_cast<pid_t>(pid));
-    at = end + std::strspn(end, " \n");
-  }
-  return children;
+  const auto children = readChildren("/proc/self/task/" + std::to_string(::getpid()) + "/children");
+  return children ? *children : childrenOfSelfByScan();
 }
 
 std::vector<pid_t> childrenOfSelfByScan() {
@@ -151,6 +156,28 @@ std::vector<ProcessStat> descendantsOfSelf(const Excluded& excluded) {
   std::vector<ProcessStat> result;
   for (const auto& [pid, stat] : all) {
     if (!contains(excluded.alone, pid) && isBelow(all, pid, self, excluded.whole)) result.push_back(stat);
+  }
+  return result;
+}
+
+std::vector<ProcessStat> glanceAtDescendants(const Excluded& excluded) {
+  std::vector<ProcessStat> result;
+  auto left = childrenOfSelf();
+  while (!left.empty()) {
+    const pid_t pid = left.back();
+    left.pop_back();
+    const auto stat = readProcessStat(pid);
+    if (!stat || contains(excluded.whole, pid)) continue;
+    if (!contains(excluded.alone, pid)) result.push_back(*stat);
+    const auto tasks = "/proc/" + std::to_string(pid) + "/task";
+    bool told = false;
+    forEachNumber(tasks.c_str(), [&](pid_t thread) {
+      const auto children = readChildren(tasks + "/" + std::to_string(thread) + "/children");
+      told = told || children.has_value();
+      if (children) left.insert(left.end(), children->begin(), children->end());
+    });
+    // A kernel without such files, or it has just ended.
+    if (!told && readProcessStat(pid)) return descendantsOfSelf(excluded);
   }
   return result;
 }

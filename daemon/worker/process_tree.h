@@ -37,6 +37,9 @@ struct Excluded {
   std::vector<pid_t> whole;  // and all below them
 };
 std::vector<ProcessStat> descendantsOfSelf(const Excluded& excluded);
+// The same at the cost of the tree, not of all processes of the machine; may miss one whose parent ends
+// meanwhile.
+std::vector<ProcessStat> glanceAtDescendants(const Excluded& excluded);
 
 // Sends `signal` once to every process of the tree, also to those born while it looks. Processes of other
 // users that may not be signalled are passed over.

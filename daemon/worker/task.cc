@@ -91,7 +91,7 @@ void Task::prepareStreams() {
     return;
   }
   command_.useDescriptor(0, equipment_.null);
-  if (output_ == OutputMode::LOG) log_.emplace(equipment_.segment ? &*equipment_.segment : nullptr);
+  if (output_ == OutputMode::LOG) log_.emplace(equipment_.segment ? &*equipment_.segment : nullptr, equipment_.logLastBytes);
   pipes_.emplace(log_ ? static_cast<OutputSink&>(*log_) : stream_, equipment_.buffer);
   for (int number = 1; number < 3; ++number) {
     if (!command_.hasPath(number)) command_.useDescriptor(number, pipes_->open(number));
@@ -143,7 +143,7 @@ void Task::addTo(PollSet& polls) const {
 Time Task::deadline() const {
   if (phase_ == Phase::arriving) return arrival_ ? arrival_->deadline() : kNever;
   if (phase_ == Phase::ending) return tree_.deadline();
-  if (phase_ == Phase::draining && pipes_ && pipes_->canRead()) return Time::min();
+  if (phase_ == Phase::draining && pipes_ && pipes_->canRead()) return Time{};  // at once
   if (phase_ != Phase::running) return kNever;
   const Time reading = pipes_ && readFrom_ > Clock::now() ? readFrom_ : kNever;
   return std::min(ladder_.deadline(), reading);
@@ -384,7 +384,7 @@ void Task::sample() {
   const std::uint64_t tickNs = 1'000'000'000 / static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
   std::uint64_t cpuNs = end_.userNs + end_.systemNs;
   bool asleep = true;
-  for (const auto& process : descendantsOfSelf(notOurs())) {
+  for (const auto& process : glanceAtDescendants(notOurs())) {
     cpuNs += process.ticks * tickNs;
     asleep = asleep && !isRunnable(process);
   }

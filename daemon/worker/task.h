@@ -36,6 +36,7 @@ struct Equipment {
   const ChildStack& stack;
   OomCounter& oom;
   std::optional<RecordFile>& segment;
+  std::uint64_t logLastBytes;      // see TaskLog
   std::vector<pid_t>& holders;     // children that keep what earlier tasks left behind
   std::span<char> buffer;          // for reading output
   int null;                        // /dev/null

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "ipc/units.h"
+
 namespace baton::worker {
 namespace {
 
@@ -54,7 +56,7 @@ bool RecordFile::punch(std::uint64_t from, std::uint64_t to) const {
                      static_cast<off_t>(to - from)) == 0;
 }
 
-TaskLog::TaskLog(RecordFile* segment) : segment_(segment) {
+TaskLog::TaskLog(RecordFile* segment, std::uint64_t lastBytes) : segment_(segment), lastBytes_(lastBytes) {
   if (segment_ != nullptr) {
     segmentStart_ = segment_->size();
   } else {
@@ -115,9 +117,9 @@ void TaskLog::giveOverflow(shm::Fd file) {
 // Drops records from the front until one of `recordBytes` fits. False: that cannot be done here.
 bool TaskLog::makeRoom(std::uint64_t recordBytes) {
   const std::uint64_t end = overflow_->size() + recordBytes;
-  if (end - overflowStart_ <= kLogLastBytes) return true;
+  if (end - overflowStart_ <= lastBytes_) return true;
   const auto keep = std::find_if(marks_.begin(), marks_.end(),
-                                 [&](const Mark& mark) { return end - mark.offset <= kLogLastBytes; });
+                                 [&](const Mark& mark) { return end - mark.offset <= lastBytes_; });
   if (keep == marks_.end() || !overflow_->punch(overflowStart_, keep->offset)) return false;
   droppedBytes_ += keep->payloadBefore - payloadAtStart_;
   overflowStart_ = keep->offset;
@@ -128,7 +130,8 @@ bool TaskLog::makeRoom(std::uint64_t recordBytes) {
 
 void TaskLog::writeOverflow(std::uint8_t stream, std::string_view bytes) {
   if (!makeRoom(ipc::kLogHeaderBytes + bytes.size())) {
-    cut("the log is cut after its first 64 MiB: this file system cannot drop the front of a file",
+    cut("the log is cut after its first " + ipc::formatSize(ipc::kLogFirstBytes + lastBytes_) +
+            ": this file system cannot drop the front of a file",
         bytes.size());
     return;
   }
@@ -138,7 +141,8 @@ void TaskLog::writeOverflow(std::uint8_t stream, std::string_view bytes) {
     return;
   }
   const std::uint64_t last = marks_.empty() ? overflowStart_ : marks_.back().offset;
-  if (begin - last >= kLogStepBytes) marks_.push_back({begin, overflowPayload_});
+  if (begin - last >= std::min(kLogStepBytes, lastBytes_ / kLogSteps))
+    marks_.push_back({begin, overflowPayload_});
   overflowPayload_ += bytes.size();
 }
 

@@ -19,8 +19,9 @@ namespace baton::worker {
 
 // With ipc::kLogFirstBytes the 64 MiB of a task's log.
 inline constexpr std::uint64_t kLogLastBytes = 63U << 20;
-// The front of an overflow file is dropped in steps of this size.
+// The front of an overflow file is dropped in steps of this size, or in so many if it is a small one.
 inline constexpr std::uint64_t kLogStepBytes = 1U << 20;
+inline constexpr std::uint64_t kLogSteps = 16;
 
 // A file that records are appended to.
 class RecordFile {
@@ -41,8 +42,9 @@ class RecordFile {
 
 class TaskLog : public OutputSink {
  public:
-  // `segment` is the worker's and outlives this; nullptr: there is none, nothing is kept.
-  explicit TaskLog(RecordFile* segment);
+  // `segment` is the worker's and outlives this; nullptr: there is none, nothing is kept. Of what does not
+  // fit there the last `lastBytes` are kept, records and their headers.
+  explicit TaskLog(RecordFile* segment, std::uint64_t lastBytes = kLogLastBytes);
 
   bool hasRoom() const override { return pending_.empty(); }
   void write(std::uint8_t stream, std::string_view bytes) override;
@@ -77,6 +79,7 @@ class TaskLog : public OutputSink {
   void cut(const std::string& why, std::uint64_t lostBytes);
 
   RecordFile* segment_;
+  std::uint64_t lastBytes_;
   std::uint64_t segmentStart_ = 0;
   std::optional<RecordFile> overflow_;
   std::deque<Mark> marks_;

@@ -29,11 +29,12 @@ shm::Fd childSignals() {
 
 }  // namespace
 
-Worker::Worker(shm::Fd daemon, shm::Fd segment)
+Worker::Worker(shm::Fd daemon, shm::Fd segment, std::uint64_t logLastBytes)
     : daemon_(std::move(daemon), kMaxDaemonFrameBytes),
       reporter_(daemon_),
       own_(ipc::captureSurroundings()),
       oom_(OomCounter::ofSelf()),
+      logLastBytes_(logLastBytes),
       signals_(childSignals()),
       null_(::open("/dev/null", O_RDWR | O_CLOEXEC)),
       buffer_(new char[kReadBytes]) {
@@ -42,22 +43,28 @@ Worker::Worker(shm::Fd daemon, shm::Fd segment)
 }
 
 Equipment Worker::equipment() {
-  return {reporter_,   stack_,
-          oom_,        segment_,
-          holders_,    {buffer_.get(), kReadBytes},
-          null_.get(), {daemon_.fd(), signals_.get(), -1, -1}};
+  return {reporter_,
+          stack_,
+          oom_,
+          segment_,
+          logLastBytes_,
+          holders_,
+          {buffer_.get(), kReadBytes},
+          null_.get(),
+          {daemon_.fd(), signals_.get(), -1, -1}};
 }
 
 int Worker::run() {
   try {
     reporter_.ready();
-    while (!(retired_ && !task_ && daemon_.unsentBytes() == 0)) turn();
+    while (!gone_ && !(retired_ && !task_ && daemon_.unsentBytes() == 0)) turn();
   } catch (const Error&) {
-    // The daemon is gone, or sends what no daemon of ours does: which comes to the same.
-    abandonTask();
+    // It sends what no daemon of ours does: that comes to the same as if it were gone.
+    gone_ = true;
   } catch (const kj::Exception&) {
-    abandonTask();
+    gone_ = true;
   }
+  if (gone_) abandonTask();
   return 0;
 }
 
@@ -116,9 +123,7 @@ void Worker::receive() {
     input = daemon_.receive();
     while (auto frame = daemon_.next()) handleFrame(*frame);
   }
-  if (input == ipc::Connection::Input::closed) {
-    throw Error(Code::disconnected, "the daemon is gone");
-  }
+  gone_ = input == ipc::Connection::Input::closed;
 }
 
 void Worker::handleFrame(ipc::ReceivedFrame& frame) {

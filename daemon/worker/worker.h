@@ -21,8 +21,9 @@ inline constexpr std::size_t kMaxDaemonFrameBytes = std::size_t{8} << 20;
 
 class Worker {
  public:
-  // Takes the socket to the daemon and the log segment (may be empty). Throws Error(system).
-  Worker(shm::Fd daemon, shm::Fd segment);
+  // Takes the socket to the daemon and the log segment (may be empty). `logLastBytes`: see TaskLog. Throws
+  // Error(system).
+  Worker(shm::Fd daemon, shm::Fd segment, std::uint64_t logLastBytes);
 
   // Until the daemon says so or is gone, and then the exit code.
   int run();
@@ -45,6 +46,7 @@ class Worker {
   ChildStack stack_;
   OomCounter oom_;
   std::optional<RecordFile> segment_;
+  std::uint64_t logLastBytes_;
   shm::Fd signals_;
   shm::Fd null_;
   std::unique_ptr<char[]> buffer_;
@@ -53,6 +55,7 @@ class Worker {
   PollSet polls_;
   std::unique_ptr<Task> task_;
   bool retired_ = false;
+  bool gone_ = false;  // the daemon
 };
 
 }  // namespace baton::worker

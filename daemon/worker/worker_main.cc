@@ -21,10 +21,12 @@ constexpr int kUsageError = 125;
 struct Options {
   int socket = -1;
   int log = -1;
+  std::uint64_t logLastBytes = baton::worker::kLogLastBytes;
 };
 
-std::optional<int> numberBehind(std::string_view word, std::string_view prefix) {
-  int number = 0;
+template <typename Number = int>
+std::optional<Number> numberBehind(std::string_view word, std::string_view prefix) {
+  Number number = 0;
   if (word.substr(0, prefix.size()) != prefix) return std::nullopt;
   const auto digits = word.substr(prefix.size());
   const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), number);
@@ -40,6 +42,8 @@ std::optional<Options> readOptions(int argc, char** argv) {
       options.socket = *socket;
     } else if (const auto log = numberBehind(word, "--log-fd=")) {
       options.log = *log;
+    } else if (const auto last = numberBehind<std::uint64_t>(word, "--log-last=")) {
+      options.logLastBytes = *last;
     } else if (!numberBehind(word, "--id=") && word != "--lane=cpu" && word != "--lane=io") {
       return std::nullopt;
     }
@@ -85,7 +89,9 @@ int main(int argc, char** argv) {
   }
   try {
     leaveTheStartersWorld(*options);
-    return baton::worker::Worker(baton::shm::Fd(options->socket), baton::shm::Fd(options->log)).run();
+    return baton::worker::Worker(baton::shm::Fd(options->socket), baton::shm::Fd(options->log),
+                                 options->logLastBytes)
+        .run();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "baton-worker: %s\n", error.what());
     return kUsageError;

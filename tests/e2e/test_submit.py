@@ -1,6 +1,7 @@
 """`submit` and `logs`: what is left to run later, and what it printed."""
 
 import os
+import resource
 import subprocess
 
 import baton
@@ -42,7 +43,10 @@ class Submit(baton.TestCase):
         env = dict(self.daemon.env, **{f"BIG{n}": "x" * 100_000 for n in range(10)})
         self.assertEqual(self.output("sh", "-c", "echo ${#BIG9}", env=env), b"100000\n")
         env.update({f"MORE{n}": "x" * 100_000 for n in range(15)})
-        result = self.ctl("submit", "true", env=env)
+        # The kernel takes an environment beyond 2 MiB only from a process that may have a large stack.
+        hard = resource.getrlimit(resource.RLIMIT_STACK)[1]
+        more_stack = lambda: resource.setrlimit(resource.RLIMIT_STACK, (64 << 20, hard))
+        result = self.ctl("submit", "true", env=env, preexec_fn=more_stack)
         self.assertEqual(result.returncode, 125)
         self.assertRegex(result.stderr, rb"^batonctl: [^\n]*2 MiB[^\n]*\n$")
 
@@ -98,10 +102,13 @@ class Submit(baton.TestCase):
         self.assertEqual(self.ctl("wait", id).returncode, 0)
 
     def test_each_that_fails_leaves_nothing(self):
-        result = self.ctl("submit", "--each", "-", "true", input=b"ok\n" + b"x" * 2_000_000)
+        result = self.ctl("submit", "--hold", "--each", "-", "true", input=b"ok\n" + b"x" * 2_000_000)
         self.assertEqual(result.returncode, 125)
         self.assertIn(b"longer", result.stderr)
-        self.assertEqual(self.ctl("wait", result.stdout.decode().strip()).returncode, 143)
+        # Whether its first task was sent or not: it is closed, and nothing of it is left to run.
+        batch, = self.daemon.json("show", result.stdout.decode().strip())
+        self.assertTrue(batch["closed"])
+        self.assertEqual(batch["total"], batch["counts"]["cancelled"])
 
     def test_each_takes_a_hundred_thousand_in_flat_memory(self):
         def peak(lines):

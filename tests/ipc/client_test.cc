@@ -251,7 +251,7 @@ TEST_F(ClientTest, sendsTheFirstRequestWithTheHello) {
   });
   Message first;
   first.frame().setPing();
-  Client client(ClientOptions{}, first);
+  Client client(*tryConnect(Which::any), "test", first);
   const auto reply = client.receive();
   ASSERT_TRUE(reply.has_value());
   EXPECT_EQ(reply->get().getId(), Client::kFirstRequest);
