@@ -145,6 +145,7 @@ int killVerb(int argc, char** argv) {
   arguments.common(common, Arguments::Json::no);
   auto words = spellOutSignal(argc, argv);
   std::vector<char*> pointers;
+  pointers.reserve(words.size());
   for (std::string& word : words) pointers.push_back(word.data());
   if (!arguments.parse(argc, pointers.data())) return 0;
   const int number = signalOf(signal);

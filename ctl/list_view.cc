@@ -41,10 +41,9 @@ std::shared_ptr<ipc::ReceivedFrame> fetch(ipc::Client& client, const ListOptions
   return std::make_shared<ipc::ReceivedFrame>(client.call(request));
 }
 
-// Every row in order, until `take` says no.
+// Every row behind `after` in order, until `take` says no.
 template <typename Take>
-void forEachRow(ipc::Client& client, const ListOptions& options, Take&& take) {
-  std::uint64_t after = 0;
+void forEachRow(ipc::Client& client, const ListOptions& options, std::uint64_t after, Take&& take) {
   do {
     const auto page = fetch(client, options, after);
     const auto listing = page->get().getListing();
@@ -57,7 +56,7 @@ void forEachRow(ipc::Client& client, const ListOptions& options, Take&& take) {
 
 void listAll(ipc::Client& client, const ListOptions& options, ListView& view) {
   const ipc::ReceivedFrame* last = nullptr;
-  forEachRow(client, options, [&](const KeptRow& kept) {
+  forEachRow(client, options, 0, [&](const KeptRow& kept) {
     if (last != nullptr && last != kept.page.get()) view.flush();
     last = kept.page.get();
     view.add(kept.row);
@@ -65,17 +64,26 @@ void listAll(ipc::Client& client, const ListOptions& options, ListView& view) {
   });
 }
 
+// Goes back from the newest, each time twice as far, until there are enough.
 void listNewest(ipc::Client& client, const ListOptions& options, ListView& view) {
-  std::deque<KeptRow> newest;
-  forEachRow(client, options, [&](KeptRow kept) {
-    newest.push_back(std::move(kept));
-    if (newest.size() > *options.lines) newest.pop_front();
-    return true;
-  });
-  for (const KeptRow& kept : newest) view.add(kept.row);
+  const std::uint64_t last = newest(client, options.batch);
+  std::deque<KeptRow> rows;
+  std::uint64_t back = *options.lines;
+  while (true) {
+    const std::uint64_t after = last > back ? last - back : 0;
+    rows.clear();
+    forEachRow(client, options, after, [&](KeptRow kept) {
+      rows.push_back(std::move(kept));
+      if (rows.size() > *options.lines) rows.pop_front();
+      return true;
+    });
+    if (after == 0 || rows.size() == *options.lines) break;
+    back *= 2;
+  }
+  for (const KeptRow& kept : rows) view.add(kept.row);
 }
 
-// What the daemon has ended and unfinished, so that the usual listing need not go through a million queued
+// How many that have ended the daemon knows, so that the usual listing need not go through a million queued
 // ones.
 std::uint64_t endedKept(ipc::Client& client) {
   ipc::Message request;
@@ -90,7 +98,7 @@ void listUsual(ipc::Client& client, const ListOptions& options, ListView& view) 
   std::uint64_t unfinishedSeen = 0;
   std::deque<KeptRow> ended;
   std::vector<KeptRow> unfinished;
-  forEachRow(client, options, [&](KeptRow kept) {
+  forEachRow(client, options, 0, [&](KeptRow kept) {
     if (rowEnded(kept.row)) {
       ++endedSeen;
       ended.push_back(std::move(kept));

@@ -66,7 +66,8 @@ RunSession::RunSession(const RunRequest& request)
   terminal.setForeground(job_.startsInFront());
   writeContextSource(surroundings, submit.initContext(), message);
   auto socket = ipc::connectOrStart(request.which);
-  // Once the daemon has the task a signal is meant for it; until then it ends batonctl, also while a daemon starts.
+  // Once the daemon has the task a signal is meant for it; until then it ends batonctl, also while a daemon
+  // starts.
   signals_.emplace(surroundings.ignoredSignals);
   client_ = std::make_unique<ipc::Client>(std::move(socket), "batonctl run", message);
   if (options_.attempts == 1) letGoOfStandardFds();

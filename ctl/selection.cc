@@ -110,32 +110,32 @@ class RefParser {
   std::vector<TaskRef> refs_;
 };
 
-bool anyAfter(ipc::Client& client, std::uint64_t id) {
+bool anyAfter(ipc::Client& client, std::uint64_t batch, std::uint64_t id) {
   ipc::Message request;
   auto list = request.frame().initList();
+  list.setBatch(batch);
   list.setAfter(id);
   list.setLimit(1);
   const auto reply = client.call(request);
   return reply.get().getListing().getRows().size() > 0;
 }
 
-// The greatest id there is, found by halving: some fifty questions, whatever the number of tasks.
-std::uint64_t newestId(ipc::Client& client) {
-  if (!anyAfter(client, 0)) throw Error(Code::unknownId, "last: there is no task");
+}  // namespace
+
+std::uint64_t newest(ipc::Client& client, std::uint64_t batch) {
+  if (!anyAfter(client, batch, 0)) return 0;
   std::uint64_t with = 0;  // something comes after it
   std::uint64_t without = 1;
-  while (anyAfter(client, without)) {
+  while (anyAfter(client, batch, without)) {
     with = without;
     without *= 2;
   }
   while (without - with > 1) {
     const std::uint64_t middle = with + (without - with) / 2;
-    (anyAfter(client, middle) ? with : without) = middle;
+    (anyAfter(client, batch, middle) ? with : without) = middle;
   }
   return without;
 }
-
-}  // namespace
 
 std::string toString(const TaskRef& ref) {
   return ref.index == 0 ? std::to_string(ref.id) : std::to_string(ref.id) + "." + std::to_string(ref.index);
@@ -157,7 +157,11 @@ std::vector<TaskRef> parseRefs(std::span<const std::string> words,
 }
 
 std::vector<TaskRef> parseRefs(std::span<const std::string> words, ipc::Client& client) {
-  return parseRefs(words, [&client] { return newestId(client); });
+  return parseRefs(words, [&client] {
+    const std::uint64_t id = newest(client, 0);
+    if (id == 0) throw Error(Code::unknownId, "last: there is no task");
+    return id;
+  });
 }
 
 void writeRefs(std::span<const TaskRef> refs, capnp::List<ipc::wire::TaskRef>::Builder list) {

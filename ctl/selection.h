@@ -28,6 +28,10 @@ std::vector<TaskRef> parseRefs(std::span<const std::string> words,
 // As above; asks the daemon for the newest. Throws Error(unknownId) if there is none.
 std::vector<TaskRef> parseRefs(std::span<const std::string> words, ipc::Client& client);
 
+// The greatest id there is, or the greatest index of a batch's tasks; 0: there is none. Found by halving:
+// some dozens of small questions, whatever the number of tasks.
+std::uint64_t newest(ipc::Client& client, std::uint64_t batch);
+
 void writeRefs(std::span<const TaskRef> refs, capnp::List<ipc::wire::TaskRef>::Builder list);
 void writeSelection(std::span<const TaskRef> refs, ipc::wire::Selection::Builder selection);
 

@@ -38,8 +38,8 @@ class SignalSource {
 // Ends this process by `signal`, as if it had never been caught, so that a shell sees it and stops its loop.
 // If the signal cannot end it (it was told to ignore it) the exit code is 128 + signal.
 [[noreturn]] void endBySignal(int signal);
-// The same for the whole process group, as the terminal does when a key interrupts: a shell script in it must be
-// interrupted itself to see that it is not to go on.
+// The same for the whole process group, as the terminal does when a key interrupts: a shell script in it must
+// be interrupted itself to see that it is not to go on.
 [[noreturn]] void endGroupBySignal(int signal);
 
 }  // namespace baton::ctl

@@ -91,7 +91,8 @@ void Task::prepareStreams() {
     return;
   }
   command_.useDescriptor(0, equipment_.null);
-  if (output_ == OutputMode::LOG) log_.emplace(equipment_.segment ? &*equipment_.segment : nullptr, equipment_.logLastBytes);
+  if (output_ == OutputMode::LOG)
+    log_.emplace(equipment_.segment ? &*equipment_.segment : nullptr, equipment_.logLastBytes);
   pipes_.emplace(log_ ? static_cast<OutputSink&>(*log_) : stream_, equipment_.buffer);
   for (int number = 1; number < 3; ++number) {
     if (!command_.hasPath(number)) command_.useDescriptor(number, pipes_->open(number));

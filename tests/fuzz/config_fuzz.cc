@@ -14,7 +14,8 @@ using namespace baton;
 
 void fuzzOne(std::span<const std::uint8_t> input) {
   const shm::Fd file(::memfd_create("config", MFD_CLOEXEC));
-  if (!file || ::write(file.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size())) std::abort();
+  if (!file || ::write(file.get(), input.data(), input.size()) != static_cast<ssize_t>(input.size()))
+    std::abort();
   const std::string path = "/proc/self/fd/" + std::to_string(file.get());
   try {
     const auto loaded = daemon::LoadedConfig::load(path, "/nonexistent");

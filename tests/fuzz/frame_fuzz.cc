@@ -1,5 +1,5 @@
-// The frame reader, fed in pieces: it takes the same frames however the bytes come, and whatever is in a frame
-// can be walked through to its end.
+// The frame reader, fed in pieces: it takes the same frames however the bytes come, and whatever is in a
+// frame can be walked through to its end.
 #include <capnp/any.h>
 
 #include <algorithm>

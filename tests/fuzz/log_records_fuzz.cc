@@ -27,15 +27,17 @@ Decoded decode(std::string_view text, std::size_t piece) {
     decoder.feed(text.substr(at, piece));
     LogDecoder::Result result{};
     while ((result = decoder.next(record)) == LogDecoder::Result::record) {
-      if (record.bytes.size() != record.header.length || record.header.length > kMaxLogRecordBytes) std::abort();
+      if (record.bytes.size() != record.header.length || record.header.length > kMaxLogRecordBytes)
+        std::abort();
       if (record.header.stream == 0) std::abort();
-      decoded.records.push_back(std::to_string(record.header.stream) + " " + std::to_string(record.header.timeNs) +
-                                " " + std::string(record.bytes));
+      decoded.records.push_back(std::to_string(record.header.stream) + " " +
+                                std::to_string(record.header.timeNs) + " " + std::string(record.bytes));
       decoded.bytes += kLogHeaderBytes + record.bytes.size();
     }
     decoded.damaged = result == LogDecoder::Result::damaged;
   }
-  if (!decoded.damaged && decoded.bytes + decoder.holeBytes() + decoder.pending() != text.size()) std::abort();
+  if (!decoded.damaged && decoded.bytes + decoder.holeBytes() + decoder.pending() != text.size())
+    std::abort();
   return decoded;
 }
 

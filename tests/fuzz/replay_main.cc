@@ -33,7 +33,8 @@ Input load(const std::filesystem::path& path) {
 
 void keepInput(int) {
   const int fd = ::open("crash-input", O_WRONLY | O_CREAT | O_TRUNC, 0600);
-  [[maybe_unused]] const ssize_t wrote = current == nullptr ? 0 : ::write(fd, current->data(), current->size());
+  [[maybe_unused]] const ssize_t wrote =
+      current == nullptr ? 0 : ::write(fd, current->data(), current->size());
   ::_exit(1);
 }
 
@@ -65,23 +66,27 @@ class Mutator {
         input[at] ^= static_cast<std::uint8_t>(1U << below(8));
         break;
       case 3:
-        input.insert(input.begin() + static_cast<std::ptrdiff_t>(at), 1 + below(16), kValues[below(std::size(kValues))]);
+        input.insert(input.begin() + static_cast<std::ptrdiff_t>(at), 1 + below(16),
+                     kValues[below(std::size(kValues))]);
         break;
       case 4: {
         const std::size_t size = 1 + below(std::min<std::size_t>(32, input.size() - at));
-        input.erase(input.begin() + static_cast<std::ptrdiff_t>(at), input.begin() + static_cast<std::ptrdiff_t>(at + size));
+        input.erase(input.begin() + static_cast<std::ptrdiff_t>(at),
+                    input.begin() + static_cast<std::ptrdiff_t>(at + size));
         break;
       }
       case 5: {
         const Input& other = corpus_[below(corpus_.size())];
         const std::size_t from = below(other.size());
         const std::size_t size = std::min({below(64), other.size() - from, input.size() - at});
-        std::copy_n(other.begin() + static_cast<std::ptrdiff_t>(from), size, input.begin() + static_cast<std::ptrdiff_t>(at));
+        std::copy_n(other.begin() + static_cast<std::ptrdiff_t>(from), size,
+                    input.begin() + static_cast<std::ptrdiff_t>(at));
         break;
       }
       default: {
         const Input& other = corpus_[below(corpus_.size())];
-        input.insert(input.end(), other.begin() + static_cast<std::ptrdiff_t>(below(other.size())), other.end());
+        input.insert(input.end(), other.begin() + static_cast<std::ptrdiff_t>(below(other.size())),
+                     other.end());
         break;
       }
     }
@@ -98,7 +103,8 @@ void tryInput(const Input& input) {
 
 int replay(std::uint64_t runs, double seconds, const char* directory) {
   std::vector<Input> corpus;
-  for (const auto& entry : std::filesystem::directory_iterator(directory)) corpus.push_back(load(entry.path()));
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    corpus.push_back(load(entry.path()));
   std::sort(corpus.begin(), corpus.end());
   if (corpus.empty()) {
     std::fprintf(stderr, "no corpus in %s\n", directory);
@@ -113,8 +119,8 @@ int replay(std::uint64_t runs, double seconds, const char* directory) {
   Mutator mutator(corpus, seed == nullptr ? 1 : std::strtoull(seed, nullptr, 10));
   std::uint64_t done = corpus.size();
   for (; done < runs && taken() < seconds; ++done) tryInput(mutator.next());
-  std::printf("%llu inputs, %zu of them kept ones, in %.1f s\n", static_cast<unsigned long long>(done), corpus.size(),
-              taken());
+  std::printf("%llu inputs, %zu of them kept ones, in %.1f s\n", static_cast<unsigned long long>(done),
+              corpus.size(), taken());
   return 0;
 }
 
