@@ -122,7 +122,7 @@ void listUsual(ipc::Client& client, const ListOptions& options, ListView& view) 
   }
 }
 
-std::string named(wire::TaskOptions::Reader options, std::string command) {
+std::string named(wire::TaskOptions::Reader options, const std::string& command) {
   const std::string name = ipc::escape(options.getName().cStr());
   return name.empty() ? command : "[" + name + "] " + command;
 }

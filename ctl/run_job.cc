@@ -76,15 +76,15 @@ void RunJob::signalled(int signal, Time now) {
     default:
       break;
   }
-  if (state_ != State::queued) {
-    actions_.signalTask(signal);
-  } else {
-    cancel(signal);
-  }
+  actions_.signalTask(signal);
+}
+
+void RunJob::refused(int signal) {
+  if (state_ == State::queued) cancel(signal);
 }
 
 void RunJob::interrupted(Time now) {
-  if (state_ == State::queued || (firstInterrupt_ && now - *firstInterrupt_ >= kSecondInterruptAfter)) {
+  if (firstInterrupt_ && now - *firstInterrupt_ >= kSecondInterruptAfter) {
     cancel(SIGINT);
     return;
   }

@@ -55,6 +55,7 @@ class RunJob {
   void stopped(int signal);
   void continued();  // the daemon has continued the task
   void signalled(int signal, Time now);
+  void refused(int signal);  // the daemon did not send it on: the task does not run
 
   // True from a stop until the daemon has continued the task.
   bool isStopped() const { return state_ == State::stopped || state_ == State::continuing; }

@@ -154,7 +154,7 @@ void RunSession::takeFrame(ipc::ReceivedFrame frame) {
     case Frame::ACCEPTED:
       task_ = reader.getAccepted();
       hint_.emplace(*client_, std::vector{TaskRef{task_, 0}});
-      if (cancelWanted_) cancelTask();
+      for (const int signal : std::exchange(earlySignals_, {})) signalTask(signal);
       break;
     case Frame::STARTED:
       takeStarted();
@@ -171,7 +171,11 @@ void RunSession::takeFrame(ipc::ReceivedFrame frame) {
       break;
     case Frame::ERROR:
       if (reader.getId() == ipc::Client::kFirstRequest) ipc::throwIfError(reader);
-      break;  // another request came too late: the task has ended, or goes on already
+      if (const auto signal = forwarded_.extract(reader.getId())) job_.refused(signal.mapped());
+      break;  // other requests came too late: the task has ended, or goes on already
+    case Frame::OK:
+      forwarded_.erase(reader.getId());
+      break;
     default:
       break;
   }
@@ -234,18 +238,18 @@ void RunSession::drainToTerminal() {
 }
 
 void RunSession::signalTask(int signal) {
+  if (task_ == 0) {
+    earlySignals_.push_back(signal);
+    return;
+  }
   ipc::Message message;
   auto kill = message.frame().initKill();
   kill.initSelection().initRefs(1)[0].setId(task_);
   kill.setSignal(signal);
-  client_->send(message);
+  forwarded_[client_->send(message)] = signal;
 }
 
 void RunSession::cancelTask() {
-  if (task_ == 0) {
-    cancelWanted_ = true;
-    return;
-  }
   ipc::Message message;
   message.frame().initCancel().initSelection().initRefs(1)[0].setId(task_);
   client_->send(message);
@@ -271,7 +275,7 @@ void RunSession::holdTask(bool held) {
 }
 
 void RunSession::takeTerminal() {
-  if (terminal_) terminal_->enterRaw();
+  if (terminal_) terminal_->enterRaw((terminals_ & kStdinAndStdout) != kStdinAndStdout);
 }
 
 void RunSession::leaveTerminal() {

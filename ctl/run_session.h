@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ctl/run_job.h"
@@ -84,7 +85,8 @@ class RunSession final : private JobActions {
   std::optional<WaitingHint> hint_;
   std::uint64_t task_ = 0;  // 0: not yet accepted
   unsigned attemptsStarted_ = 0;
-  bool cancelWanted_ = false;
+  std::vector<int> earlySignals_;                     // before it was accepted
+  std::unordered_map<std::uint64_t, int> forwarded_;  // by request
   bool givenUp_ = false;  // a signal after the end: what the terminal does not take is left
   std::optional<ipc::ReceivedFrame> ended_;
 };

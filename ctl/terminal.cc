@@ -30,6 +30,12 @@ class TtouBlocked {
   sigset_t before_{};
 };
 
+bool translates(int fd) {
+  termios now{};
+  constexpr tcflag_t kBoth = OPOST | ONLCR;
+  return ::tcgetattr(fd, &now) == 0 && (now.c_oflag & kBoth) == kBoth;
+}
+
 bool setAttributes(int fd, int when, const termios& settings) {
   const TtouBlocked blocked;
   int result = 0;
@@ -57,13 +63,14 @@ Terminal::Terminal(Terminal&& other) noexcept
     : fd_(std::move(other.fd_)),
       atStart_(other.atStart_),
       foregroundAtStart_(other.foregroundAtStart_),
-      saved_(std::exchange(other.saved_, std::nullopt)) {}
+      saved_(std::exchange(other.saved_, std::nullopt)),
+      shared_(other.shared_) {}
 
 bool Terminal::inForeground() const {
   return ::tcgetpgrp(fd_.get()) == ::getpgrp();
 }
 
-bool Terminal::enterRaw() {
+bool Terminal::enterRaw(bool shared) {
   if (raw()) {
     return true;
   }
@@ -73,12 +80,14 @@ bool Terminal::enterRaw() {
   }
   termios wanted = now;
   ::cfmakeraw(&wanted);
+  if (shared) wanted.c_oflag = now.c_oflag;
   wanted.c_cc[VMIN] = 1;
   wanted.c_cc[VTIME] = 0;
   if (!setAttributes(fd_.get(), TCSADRAIN, wanted)) {
     return false;
   }
   saved_ = now;
+  shared_ = shared;
   return true;
 }
 
@@ -90,9 +99,16 @@ void Terminal::restore() {
 }
 
 bool Terminal::translatesNewlines() const {
+  return translates(fd_.get());
+}
+
+void Terminal::translateNewlines(bool on) {
   termios now{};
-  constexpr tcflag_t kBoth = OPOST | ONLCR;
-  return ::tcgetattr(fd_.get(), &now) == 0 && (now.c_oflag & kBoth) == kBoth;
+  if (!raw() || !inForeground() || ::tcgetattr(fd_.get(), &now) < 0) {
+    return;
+  }
+  now.c_oflag = on ? saved_->c_oflag : now.c_oflag & ~tcflag_t{OPOST};
+  setAttributes(fd_.get(), TCSADRAIN, now);
 }
 
 void Terminal::copySizeTo(int master) const {

@@ -38,6 +38,9 @@ class Terminal {
   char interruptKey() const { return static_cast<char>((saved_ ? *saved_ : atStart_).c_cc[VINTR]); }
   // True while it makes "\r\n" of each "\n" that is written.
   bool translatesNewlines() const;
+  // While it is raw.
+  void translateNewlines(bool on);
+  bool shared() const { return raw() && shared_; }
 
   // Gives a pseudo-terminal this one's size; the kernel tells its foreground when that is a change.
   void copySizeTo(int master) const;
@@ -52,6 +55,7 @@ class Terminal {
   termios atStart_{};
   bool foregroundAtStart_ = false;
   std::optional<termios> saved_;
+  bool shared_ = false;
 };
 
 // Bit n: descriptor n of 0, 1, 2 is the controlling terminal. Others that are terminals are not meant: they

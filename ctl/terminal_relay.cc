@@ -78,7 +78,8 @@ bool TerminalRelay::readMaster() {
   }
   std::string text;
   const std::string_view bytes(chunk.data(), static_cast<std::size_t>(got));
-  if (!terminal_.raw() && terminal_.translatesNewlines()) {
+  if (terminal_.shared()) followTranslation();
+  if (terminal_.translatesNewlines()) {
     filter_.pass(bytes, text);
   } else {
     filter_.finish(text);
@@ -86,6 +87,15 @@ bool TerminalRelay::readMaster() {
   }
   shown_.append(text);
   return true;
+}
+
+void TerminalRelay::followTranslation() {
+  termios inner{};
+  if (::tcgetattr(master_.get(), &inner) < 0) {
+    return;
+  }
+  const bool wanted = (inner.c_oflag & OPOST) != 0;
+  if (wanted != terminal_.translatesNewlines()) terminal_.translateNewlines(wanted);
 }
 
 bool TerminalRelay::writeTerminal() {

@@ -47,6 +47,8 @@ class TerminalRelay {
 
   // False: nothing there, no room, or the end.
   bool readMaster();
+  // The terminal translates newlines if the task's does, so that others that write to it come out well.
+  void followTranslation();
   bool writeTerminal();
   void readTerminal();
   void writeMaster();

@@ -124,6 +124,32 @@ std::string typeText(const toml::value& value) {
   }
 }
 
+// Where the first byte stands that is no UTF-8; the text's size: nowhere.
+std::size_t findNoUtf8(std::string_view text) {
+  const auto byte = [&](std::size_t at) {
+    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0U;
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    const unsigned first = byte(at);
+    const std::size_t more = first < 0x80   ? 0
+                             : first < 0xc2 ? 4
+                             : first < 0xe0 ? 1
+                             : first < 0xf0 ? 2
+                             : first < 0xf5 ? 3
+                                            : 4;
+    if (more == 4) return at;
+    const unsigned second = byte(at + 1);
+    const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
+    const bool beyond = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
+    if (more > 0 && (overlong || beyond)) return at;
+    for (std::size_t i = 1; i <= more; ++i) {
+      if ((byte(at + i) & 0xc0) != 0x80) return at;
+    }
+    at += more + 1;
+  }
+  return text.size();
+}
+
 }  // namespace
 
 // Puts the values of one file over those loaded so far.
@@ -138,6 +164,11 @@ class ConfigReader {
 
  private:
   toml::value parse(const std::string& text) const {
+    if (const auto at = findNoUtf8(text); at < text.size()) {
+      // toml11 3.7 reads beyond its buffer to tell of it.
+      const auto line = 1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+      refuse(file_, static_cast<std::size_t>(line), "syntax: a byte that is no UTF-8");
+    }
     if (nestedTooDeep(text)) refuse(file_, 1, "syntax: nested too deep; no key takes an array or a table");
     std::istringstream stream(text);
     try {

@@ -95,8 +95,16 @@ TEST_F(RunJobTest, ForwardsSignalsToARunningTask) {
 TEST_F(RunJobTest, CancelsATaskThatHasNotStarted) {
   RunJob job(actions_, true);
   job.signalled(SIGTERM, now_);
-  EXPECT_THAT(actions_.did, ElementsAre("cancel"));
+  job.refused(SIGTERM);
+  EXPECT_THAT(actions_.did, ElementsAre(name("signal", SIGTERM), "cancel"));
   EXPECT_EQ(job.cancelledBy(), SIGTERM);
+}
+
+TEST_F(RunJobTest, DoesNotCancelATaskThatRanBeforeItWasToldSo) {
+  RunJob job(actions_, true);
+  job.signalled(SIGUSR1, now_);
+  job.started();
+  EXPECT_THAT(actions_.did, ElementsAre(name("signal", SIGUSR1)));
 }
 
 TEST_F(RunJobTest, CancelsAtASecondInterruptASecondLater) {

@@ -311,7 +311,7 @@ class Signals(baton.TestCase):
         entry = b"BATON_TASK_ID=%s\0" % task.encode()
         state = b"BATON_STATE_DIR=" + self.path("state").encode()
         mine = lambda: set(baton.processes_with(entry)) & set(baton.processes_with(state))
-        self.assertGreaterEqual(len(mine()), 3)
+        baton.wait_until(lambda: len(mine()) >= 3, "all processes of the task run")
         process.kill()
         baton.wait_until(lambda: not mine(), "the task's processes are gone", 5)
 

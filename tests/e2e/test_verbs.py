@@ -117,6 +117,7 @@ class Look(baton.TestCase):
         self.assertEqual(ids, [f"{id}.{n}" for n in range(1, 2501)])
         rows = json.loads(self.run_ok("list", "--json", "--batch", "last"))
         self.assertEqual([row["index"] for row in rows], list(range(1, 2501)))
+        self.assertEqual(self.run_ok("list", "-q", "--batch", id, "-l", "3").decode().split(), ids[-3:])
         # The batch is one line.
         self.assertEqual(self.run_ok("list", "-q", "-a").decode().split()[-2:], [str(before), id])
         self.assertRegex(self.run_ok("list").decode(), rf"(?m)^ *{id} +held .*\(0 of 2500 done, 2500 held\)")
@@ -132,6 +133,8 @@ class Look(baton.TestCase):
         self.assertEqual(ids[-22:], [early, *done[-20:], late])
         self.assertEqual(self.run_ok("list", "-q", "-l", "3").decode().split(), [*done[-2:], late])
         self.assertEqual(self.run_ok("list", "-q", "-a").decode().split()[-27:], [early, *done, late])
+        # The 26 newest are all but one not among the unfinished: it goes back as far as it must.
+        self.assertEqual(self.run_ok("list", "-q", "-u", "-l", "2").decode().split(), [early, late])
         self.run_ok("cancel", early, late)
 
     def test_show_has_every_field(self):

@@ -172,6 +172,7 @@ def configs():
     for name, text in texts.items():
         write("config", name, text.encode())
     write("config", "no-utf8", b"slots = \"\xff\xfe\"\n")
+    write("config", "literal-no-utf8", b"\"slots\" = '\xff'\n\"a.b\" = 1\n")
 
 
 if __name__ == "__main__":
