@@ -1,17 +1,15 @@
 // What `batonctl run` does about signals, stops and continues: it stands for the task in the eyes of the
 // shell that started it. Decides only; JobActions acts. Pure but for the clock that is passed in.
 //
-// 1. A signal sent to batonctl goes to the task's processes. Before the task has started there is nobody to
-// send
-//    it to: what would end a command cancels the task.
+// 1. A signal sent to batonctl goes to the task's processes. Where the daemon says that there are none yet,
+//    the task is cancelled: only the daemon knows, since a task may run before batonctl is told.
 // 2. A second SIGINT, a second or more after the first, cancels the task.
 // 3. When the task stops, batonctl gives the terminal back and stops its own process group, so that the shell
 //    says "Stopped". Continued, it continues the task: in front if batonctl is in front.
 // 4. A task that was stopped because it used the terminal from the background gets the terminal at once if
 //    batonctl is in front, as in `batonctl run ls | less` once somebody types.
 // 5. Where nobody could continue a stopped batonctl the task is not left stopped: it goes on, after a SIGHUP
-// if it
-//    wants a terminal that it cannot have, as the kernel does with orphaned process groups.
+//    if it wants a terminal that it cannot have, as the kernel does with orphaned process groups.
 // 6. Without a terminal, batonctl stops only because it was told to (SIGTSTP), never because somebody stopped
 //    the task.
 #pragma once

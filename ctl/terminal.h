@@ -28,9 +28,10 @@ class Terminal {
   // True while the terminal listens to this process's group.
   bool inForeground() const;
 
-  // Every byte comes as it is typed: no echo, no line editing, no key makes a signal; what is written goes
-  // out as it is. Only from the foreground; false: not there, or the terminal is gone.
-  bool enterRaw();
+  // Every byte comes as it is typed: no echo, no line editing, no key makes a signal. What is written goes
+  // out as it is; but `shared`, for a pipeline whose other programs write too, newlines are translated as
+  // before. Only from the foreground; false: not there, or the terminal is gone.
+  bool enterRaw(bool shared = false);
   // Puts back what enterRaw() found. Does nothing when not raw, or when somebody else is in front by now.
   void restore();
   bool raw() const { return saved_.has_value(); }

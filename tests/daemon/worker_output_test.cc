@@ -133,6 +133,28 @@ TEST(WorkerStream, outputHeldAtTheEndDelaysTheReportOnly) {
   EXPECT_EQ(worker.out, "last words\n");
 }
 
+TEST(WorkerStream, moreThanIsSentAtOnceIsLeftAtTheEnd) {
+  WorkerProcess::Options options;
+  options.before = [] {
+    // So that no write of the worker's is short, and nothing wakes it but the rest that it has to read.
+    const int bytes = 4 << 20;
+    if (::setsockopt(3, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes)) < 0) {
+      ::setsockopt(3, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+    }
+  };
+  WorkerProcess worker(std::move(options));
+  worker.holdOutput(true);
+  TaskSpec spec;
+  spec.argv = {"/usr/bin/python3", "-c",
+               "import fcntl, os; fcntl.fcntl(1, 1031, 1 << 20); os.write(1, b'x' * (1 << 20))"};
+  worker.assign(std::move(spec));
+  const pid_t task = worker.waitForStart();
+  ASSERT_TRUE(eventually([&] { return !alive(task); }));
+  worker.holdOutput(false);
+  EXPECT_EQ(worker.waitForEnd().outputBytes, 1U << 20);
+  EXPECT_EQ(worker.out.size(), 1U << 20);
+}
+
 TEST(WorkerStream, aTaskMayCloseItsOutputEarly) {
   WorkerProcess worker;
   const auto ended =

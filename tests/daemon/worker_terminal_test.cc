@@ -193,7 +193,7 @@ TEST(WorkerTerminal, theCommandWaitsForTheClientsWord) {
   worker.assign(client.task({"/bin/stty", "size"}));
   client.sendFds({-1, -1, -1}, 7);
   client.takeMaster();
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(worker.sample());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(worker.sample());
   EXPECT_FALSE(worker.started);
   client.setUpAndGo();
   EXPECT_EQ(worker.waitForEnd().exitCode, 0);

@@ -23,9 +23,13 @@ def stat_of(pid):
 
 
 def is_alive(pid):
-    """A zombie has ended."""
-    stat = stat_of(pid)
-    return stat is not None and stat[0] not in "ZX"
+    """A zombie has ended, once its last thread has: until then its descriptors are open."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return False
+    states = [stat_of(f"{pid}/task/{thread}") for thread in threads]
+    return any(stat is not None and stat[0] not in "ZX" for stat in states)
 
 
 def ends_of(processes, begin, timeout=20):
