@@ -80,7 +80,14 @@ void RunJob::signalled(int signal, Time now) {
 }
 
 void RunJob::refused(int signal) {
-  if (state_ == State::queued) cancel(signal);
+  if (state_ != State::queued) {
+    return;
+  }
+  if (signal == SIGTSTP || signal == SIGSTOP) {
+    stopWaiting();
+  } else {
+    cancel(signal);
+  }
 }
 
 void RunJob::interrupted(Time now) {
@@ -98,12 +105,16 @@ void RunJob::cancel(int signal) {
 }
 
 void RunJob::stopAsked() {
-  if (state_ == State::running) {
-    stopForwarded_ = true;
-    // Without a terminal the task's process group is orphaned, and the kernel ignores SIGTSTP there.
-    actions_.signalTask(actions_.hasTerminal() ? SIGTSTP : SIGSTOP);
+  if (isStopped()) {
+    stopWaiting();
     return;
   }
+  stopForwarded_ = true;
+  // Without a terminal the task's process group is orphaned, and the kernel ignores SIGTSTP there.
+  actions_.signalTask(actions_.hasTerminal() ? SIGTSTP : SIGSTOP);
+}
+
+void RunJob::stopWaiting() {
   held_ = state_ == State::queued;
   if (held_) actions_.holdTask(true);
   actions_.leaveTerminal();

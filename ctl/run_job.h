@@ -27,7 +27,7 @@ class JobActions {
   virtual void continueTask(bool foreground) = 0;
   // Keeps a task that has not started from being started while batonctl is stopped.
   virtual void holdTask(bool held) = 0;
-  // Is there a terminal of the task's, and is batonctl's group in front of the user's?
+  // Does the task get a terminal of its own, and is batonctl's group in front of the user's?
   virtual bool hasTerminal() = 0;
   virtual bool inForeground() = 0;
   // Raw mode, and back. Each may be called when it is so already.
@@ -66,6 +66,8 @@ class RunJob {
   void interrupted(Time now);
   void cancel(int signal);
   void stopAsked();
+  // Stops while the task waits for a slot.
+  void stopWaiting();
   void resumed();
   bool mayTakeTerminal() const { return wantsTerminal_ && actions_.hasTerminal() && actions_.inForeground(); }
   void goOn(bool foreground);

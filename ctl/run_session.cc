@@ -288,7 +288,7 @@ void RunSession::leaveTerminal() {
 }
 
 void RunSession::resize() {
-  if (hasTerminal()) relay_->copySizeToMaster();
+  if (relay_ && relay_->attached()) relay_->copySizeToMaster();
 }
 
 }  // namespace baton::ctl

@@ -65,7 +65,7 @@ class RunSession final : private JobActions {
   void cancelTask() override;
   void continueTask(bool foreground) override;
   void holdTask(bool held) override;
-  bool hasTerminal() override { return relay_ && relay_->attached(); }
+  bool hasTerminal() override { return relay_.has_value(); }
   bool inForeground() override { return terminal_ && terminal_->inForeground(); }
   void takeTerminal() override;
   void leaveTerminal() override;

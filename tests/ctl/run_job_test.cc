@@ -190,7 +190,8 @@ TEST_F(RunJobTest, WithoutATerminalStopsOnlyWhenToldTo) {
 TEST_F(RunJobTest, StoppedWhileItWaitsForASlotItIsNotStarted) {
   RunJob job(actions_, true);
   job.signalled(SIGTSTP, now_);
-  EXPECT_THAT(actions_.did, ElementsAre("hold", name("stop", SIGTSTP)));
+  job.refused(SIGTSTP);
+  EXPECT_THAT(actions_.did, ElementsAre(name("signal", SIGTSTP), "hold", name("stop", SIGTSTP)));
   job.signalled(SIGCONT, now_);
   EXPECT_EQ(actions_.did.back(), "release");
 }
