@@ -193,9 +193,7 @@ class Programs(baton.TestCase):
         terminal.type("\x1a")
         terminal.expect("Stopped")
         terminal.expect("inner>")
-        terminal.type("kill -9 %1\n")
-        terminal.expect("Killed")
-        terminal.type("exit 5\n")
+        terminal.type("kill %1; wait; exit 5\n")
         self.assertEqual(terminal.wait(), 5)
 
     def test_nested(self):
