@@ -315,8 +315,8 @@ TEST(WorkerSurroundings, whatCannotBeSetIsNamed) {
   EXPECT_THAT(noLimit.detail, HasSubstr("limit of open files to 1099511627776"));
 }
 
-// Disabled: about one run in three TERM does not reach the task that is blocked in open(2), and it lives until
-// the grace is over. The cause is not known yet.
+// Disabled: about one run in three TERM does not reach the task that is blocked in open(2), and it lives
+// until the grace is over. The cause is not known yet.
 TEST(WorkerSurroundings, DISABLED_aFifoThatNobodyOpensBlocksTheTaskAndNotTheWorker) {
   TemporaryDirectory directory;
   const auto fifo = directory.file("fifo");
