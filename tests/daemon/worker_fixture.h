@@ -50,6 +50,13 @@ inline std::string readText(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+// What `seq 1 LAST` prints.
+inline std::string numbersTo(int last) {
+  std::string text;
+  for (int i = 1; i <= last; ++i) text += std::to_string(i) + "\n";
+  return text;
+}
+
 // A directory that is removed at the end.
 class TemporaryDirectory {
  public:
