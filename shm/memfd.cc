@@ -1,40 +1,91 @@
 #include "shm/memfd.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
-#include <boost/interprocess/exceptions.hpp>
-#include <boost/interprocess/mapped_region.hpp>
 #include <cerrno>
 #include <cstring>
+#include <limits>
+#include <string>
 #include <system_error>
 
 namespace baton::shm {
 namespace {
 
 constexpr int kImmutable = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
-
-// What Boost.Interprocess maps: anything with a get_mapping_handle.
-class MappableFd {
- public:
-  explicit MappableFd(int fd) : fd_(fd) {}
-  boost::interprocess::mapping_handle_t get_mapping_handle() const { return {fd_, false}; }
-
- private:
-  int fd_;
-};
+// Not in Debian 12's headers. Kernels from 6.3 warn of a memfd without it, and refuse one where
+// vm.memfd_noexec is 2; older ones do not know it.
+constexpr unsigned kNoExecSeal = 0x8;
+// st_blocks is in these, whatever the file system's own block is: stat(2).
+constexpr std::uint64_t kStatBlockBytes = 512;
 
 [[noreturn]] void fail(const char* what) {
   throw std::system_error(errno, std::generic_category(), what);
 }
 
+Fd makeMemfd() {
+  constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  Fd fd(::memfd_create("baton", kFlags | kNoExecSeal));
+  if (!fd && errno == EINVAL) fd = Fd(::memfd_create("baton", kFlags));
+  if (!fd) fail("cannot create a memfd");
+  // They are born open to everybody, through /proc/PID/fd.
+  if (::fchmod(fd.get(), 0600) < 0) fail("cannot protect a memfd");
+  return fd;
+}
+
+// All pages now.
+void allocate(int fd, std::size_t sizeBytes) {
+  if (sizeBytes > static_cast<std::size_t>(std::numeric_limits<off_t>::max())) {
+    errno = ENOMEM;
+    fail("cannot allocate shared memory");
+  }
+  const auto size = static_cast<off_t>(sizeBytes);
+  if (::ftruncate(fd, size) < 0) fail("cannot size shared memory");
+  while (::fallocate(fd, 0, 0, size) < 0) {
+    if (errno != EINTR) fail("cannot allocate shared memory");
+  }
+}
+
+// Of the content; the caller has looked at the seals.
+bool isThereInFull(int fd, std::size_t sizeBytes) {
+  struct statfs system {};
+  if (::fstatfs(fd, &system) < 0 || system.f_type != TMPFS_MAGIC) return false;
+  struct stat status {};
+  if (::fstat(fd, &status) < 0 || status.st_size < 0) return false;
+  if (static_cast<std::uint64_t>(status.st_size) != sizeBytes) return false;
+  return static_cast<std::uint64_t>(status.st_blocks) * kStatBlockBytes >= sizeBytes;
+}
+
+bool isSealedPayload(int fd, std::size_t sizeBytes) {
+  const int seals = ::fcntl(fd, F_GET_SEALS);
+  return seals >= 0 && (seals & kImmutable) == kImmutable && isThereInFull(fd, sizeBytes);
+}
+
 }  // namespace
 
+Fd createMemory(std::size_t sizeBytes) {
+  if (sizeBytes == 0) {
+    errno = EINVAL;
+    fail("cannot allocate no shared memory");
+  }
+  Fd fd = makeMemfd();
+  allocate(fd.get(), sizeBytes);
+  if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+    fail("cannot seal shared memory");
+  return fd;
+}
+
+Fd reopenReadOnly(int fd) {
+  Fd opened(::open(("/proc/self/fd/" + std::to_string(fd)).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!opened) fail("cannot open shared memory for reading");
+  return opened;
+}
+
 Fd sealedMemfd(std::span<const std::byte> bytes) {
-  Fd fd(::memfd_create("baton", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) fail("cannot create a memfd");
-  if (::fchmod(fd.get(), 0600) < 0) fail("cannot protect a memfd");
+  Fd fd = makeMemfd();
   std::size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t wrote = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
@@ -52,24 +103,23 @@ bool isMemfd(int fd) {
   return ::fcntl(fd, F_GET_SEALS) >= 0;
 }
 
-std::optional<std::vector<std::byte>> readSealedMemfd(int fd, std::size_t sizeBytes) {
-  const int seals = ::fcntl(fd, F_GET_SEALS);
-  if (seals < 0 || (seals & kImmutable) != kImmutable) return std::nullopt;
-  struct stat status {};
-  if (::fstat(fd, &status) < 0 || status.st_size < 0 ||
-      static_cast<std::size_t>(status.st_size) != sizeBytes) {
-    return std::nullopt;
-  }
-  std::vector<std::byte> copy(sizeBytes);
-  if (sizeBytes == 0) return copy;
+std::optional<Mapping> mapSealedPayload(int fd, std::size_t sizeBytes) {
+  if (sizeBytes == 0 || !isSealedPayload(fd, sizeBytes)) return std::nullopt;
   try {
-    const MappableFd mappable(fd);
-    const boost::interprocess::mapped_region region(mappable, boost::interprocess::read_only, 0, sizeBytes);
-    std::memcpy(copy.data(), region.get_address(), sizeBytes);
-  } catch (const boost::interprocess::interprocess_exception&) {
+    return Mapping(fd, sizeBytes, Access::readOnly);
+  } catch (const std::system_error&) {
     return std::nullopt;
   }
-  return copy;
+}
+
+std::optional<std::vector<std::byte>> readSealedMemfd(int fd, std::size_t sizeBytes) {
+  if (sizeBytes == 0) {
+    if (!isSealedPayload(fd, 0)) return std::nullopt;
+    return std::vector<std::byte>();
+  }
+  const auto mapping = mapSealedPayload(fd, sizeBytes);
+  if (!mapping) return std::nullopt;
+  return std::vector<std::byte>(mapping->bytes().begin(), mapping->bytes().end());
 }
 
 }  // namespace baton::shm

@@ -17,11 +17,11 @@ std::vector<std::byte> pattern(std::size_t size) {
   return bytes;
 }
 
-// A memfd of one page, with these seals.
+// A memfd of one page that is there, with these seals.
 Fd memfdSealed(int seals) {
   Fd fd(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   EXPECT_TRUE(fd);
-  EXPECT_EQ(::ftruncate(fd.get(), 4096), 0);
+  EXPECT_EQ(::fallocate(fd.get(), 0, 0, 4096), 0);
   EXPECT_EQ(::fcntl(fd.get(), F_ADD_SEALS, seals), 0);
   return fd;
 }
