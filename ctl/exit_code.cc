@@ -51,44 +51,47 @@ std::string oomLine(TaskRow::Reader row) {
   return fmt::format("{} was killed by the kernel because memory ran out{}", task(row), peak);
 }
 
+// What there is to say beyond the exit code.
+std::string lineOf(TaskRow::Reader row) {
+  switch (row.getCause()) {
+    case Cause::EXITED:
+    case Cause::SIGNALLED:
+      return "";
+    case Cause::OOM:
+      return oomLine(row);
+    case Cause::TIME_LIMIT:
+      return task(row) + " was ended at its time limit" + limitOf(row.getOptions().getTimeLimitNs());
+    case Cause::QUEUE_LIMIT:
+      return task(row) + " had not started when its queue limit" +
+             limitOf(row.getOptions().getQueueLimitNs()) + " was over";
+    case Cause::CANCELLED:
+      return withDetail(task(row) + " was cancelled", row);
+    case Cause::CLIENT_GONE:
+      return task(row) + " was cancelled because the client that waited for it has gone";
+    case Cause::NOT_FOUND:
+      return detailOr(row, "no such program");
+    case Cause::NOT_EXECUTABLE:
+      return detailOr(row, "cannot be executed");
+    case Cause::SURROUNDINGS:
+      return detailOr(row, "its surroundings could not be had");
+    case Cause::WORKER_LOST:
+      return withDetail(task(row) + " is lost: its worker died", row);
+    case Cause::UNKILLABLE:
+      return withDetail(task(row) + " could not be killed and is given up", row);
+    case Cause::DAEMON_STOPPED:
+      return withDetail(task(row) + " was ended because the daemon stopped", row);
+    case Cause::NONE:
+      break;
+  }
+  return withDetail(task(row) + " has failed", row);
+}
+
 }  // namespace
 
 Outcome outcomeOf(TaskRow::Reader row, bool refusedToWait) {
-  switch (row.getCause()) {
-    case Cause::NONE:
-      if (row.getState() == State::SUCCEEDED) return {0, ""};
-      break;
-    case Cause::EXITED:
-      return {row.getExitCode(), ""};
-    case Cause::SIGNALLED:
-      return {kExitSignalBase + row.getSignal(), ""};
-    case Cause::OOM:
-      return {kExitOom, oomLine(row)};
-    case Cause::TIME_LIMIT:
-      return {kExitTimedOut,
-              task(row) + " was ended at its time limit" + limitOf(row.getOptions().getTimeLimitNs())};
-    case Cause::QUEUE_LIMIT:
-      if (refusedToWait) return {kExitNotToBeHad, "no slot is free now"};
-      return {kExitTimedOut, task(row) + " had not started when its queue limit" +
-                                 limitOf(row.getOptions().getQueueLimitNs()) + " was over"};
-    case Cause::CANCELLED:
-      return {kExitCancelled, withDetail(task(row) + " was cancelled", row)};
-    case Cause::CLIENT_GONE:
-      return {kExitCancelled, task(row) + " was cancelled because the client that waited for it has gone"};
-    case Cause::NOT_FOUND:
-      return {kExitNotFound, detailOr(row, "no such program")};
-    case Cause::NOT_EXECUTABLE:
-      return {kExitNotExecutable, detailOr(row, "cannot be executed")};
-    case Cause::SURROUNDINGS:
-      return {kExitBaton, detailOr(row, "its surroundings could not be had")};
-    case Cause::WORKER_LOST:
-      return {kExitBaton, withDetail(task(row) + " is lost: its worker died", row)};
-    case Cause::UNKILLABLE:
-      return {kExitBaton, withDetail(task(row) + " could not be killed and is given up", row)};
-    case Cause::DAEMON_STOPPED:
-      return {kExitBaton, withDetail(task(row) + " was ended because the daemon stopped", row)};
-  }
-  return {kExitBaton, withDetail(task(row) + " has failed", row)};
+  if (refusedToWait && row.getCause() == Cause::QUEUE_LIMIT) return {kExitNotToBeHad, "no slot is free now"};
+  const int code = ipc::exitCodeOf({row.getState(), row.getCause(), row.getExitCode(), row.getSignal()});
+  return {code, code == 0 ? "" : lineOf(row)};
 }
 
 bool hasEnded(State state) {

@@ -1,21 +1,21 @@
-// The exit codes of batonctl, and which of them a task's end becomes. docs/exit-codes in `--help` of the
-// verbs.
+// With what batonctl exits when a task has ended, and what it says of that; and the names of signals.
 #pragma once
 
 #include <string>
 
 #include "ipc/baton.capnp.h"
+#include "ipc/exit_code.h"
 
 namespace baton::ctl {
 
-inline constexpr int kExitNotToBeHad = 1;  // -n, and there is no slot now
-inline constexpr int kExitTimedOut = 124;  // a time limit
-inline constexpr int kExitBaton = 125;     // usage, no daemon, refused, unknown id, worker lost
-inline constexpr int kExitNotExecutable = 126;
-inline constexpr int kExitNotFound = 127;
-inline constexpr int kExitSignalBase = 128;  // + the signal's number
-inline constexpr int kExitOom = 137;
-inline constexpr int kExitCancelled = 143;
+using ipc::kExitBaton;
+using ipc::kExitCancelled;
+using ipc::kExitNotExecutable;
+using ipc::kExitNotFound;
+using ipc::kExitNotToBeHad;
+using ipc::kExitOom;
+using ipc::kExitSignalBase;
+using ipc::kExitTimedOut;
 
 struct Outcome {
   int code = 0;

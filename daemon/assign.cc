@@ -12,6 +12,7 @@ namespace {
 constexpr int kMaxPriority = 1000;
 constexpr std::size_t kMaxNameBytes = 128;
 constexpr unsigned kMaxAttempts = 1000;
+constexpr std::uint64_t kGraceNotTold = UINT64_MAX;
 // A row of a listing has to fit into a frame, with all else that it says of its task.
 constexpr std::size_t kMaxArgvBytes = ipc::kMaxFrameBytes - (std::size_t{64} << 10);
 
@@ -88,7 +89,7 @@ void writeOptions(const TaskOptions& options, ipc::wire::TaskOptions::Builder bu
   if (!options.stderrPath.empty()) builder.setStderrPath(dataOf(options.stderrPath));
 }
 
-TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, unsigned slots) {
+TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, const OptionBounds& bounds) {
   TaskOptions options;
   options.name = std::string(reader.getName().cStr(), reader.getName().size());
   if (options.name.size() > kMaxNameBytes) throw Error(Code::usage, "a task's name has at most 128 bytes");
@@ -107,12 +108,14 @@ TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, unsigned slots) {
       throw Error(Code::usage, "an unknown lane");
   }
   options.slots = reader.getSlots();
-  if (options.slots < 1 || (options.lane == Lane::cpu && options.slots > slots)) {
+  if (options.slots < 1 || (options.lane == Lane::cpu && options.slots > bounds.slots)) {
     throw Error(Code::refused, "a task of " + std::to_string(options.slots) +
-                                   " slots can never run: the pool has " + std::to_string(slots));
+                                   " slots can never run: the pool has " + std::to_string(bounds.slots));
   }
   options.timeLimitNs = reader.getTimeLimitNs();
-  options.graceNs = reader.getGraceNs();
+  options.graceNs = reader.getGraceNs() == kGraceNotTold
+                        ? static_cast<std::uint64_t>(bounds.grace.count())
+                        : std::min<std::uint64_t>(reader.getGraceNs(), INT64_MAX);
   options.queueLimitNs = reader.getQueueLimitNs();
   options.held = reader.getHeld();
   options.attempts = reader.getAttempts();

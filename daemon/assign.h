@@ -18,10 +18,16 @@ struct AssignOptions {
 // Fills `message` for a task whose `running` is set. Descriptors are the caller's.
 void writeAssign(const Task& task, const AssignOptions& how, ipc::Message& message);
 
+// What options are checked against, and what stands where they say nothing.
+struct OptionBounds {
+  unsigned slots = 0;  // of the pool
+  std::chrono::nanoseconds grace{};
+};
+
 // Both directions of what the protocol calls TaskOptions. Reading throws Error(usage) for what is out of
 // range.
 void writeOptions(const TaskOptions& options, ipc::wire::TaskOptions::Builder builder);
-TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, unsigned slots);
+TaskOptions readOptions(ipc::wire::TaskOptions::Reader reader, const OptionBounds& bounds);
 
 // argv as one string, each word followed by NUL. Throws Error(usage) if it is empty or has a NUL inside.
 std::string joinWords(capnp::List<capnp::Data>::Reader argv);

@@ -41,6 +41,7 @@ class Requests final : public RequestHandler {
   void openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame);
   void addTasks(Session& session, RequestId request, ipc::wire::AddTasks::Reader adding);
   void retry(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  std::shared_ptr<const TaskOptions> optionsOf(ipc::wire::TaskOptions::Reader asked) const;
   std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source,
                                            std::vector<shm::Fd>& fds);
   shm::Fd takeParcel(const TaskOptions& options, std::vector<shm::Fd>& fds);

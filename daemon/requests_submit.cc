@@ -61,6 +61,11 @@ void Requests::checkRoom(const Session& session, std::uint64_t tasks) const {
   }
 }
 
+std::shared_ptr<const TaskOptions> Requests::optionsOf(ipc::wire::TaskOptions::Reader asked) const {
+  const OptionBounds bounds{parts_.scheduler.slots(), parts_.control.config().values().grace};
+  return std::make_shared<const TaskOptions>(readOptions(asked, bounds));
+}
+
 std::shared_ptr<const Context> Requests::contextOf(ipc::wire::ContextSource::Reader source,
                                                    std::vector<shm::Fd>& fds) {
   if (source.isInline()) return parts_.contexts.intern(source.getInline());
@@ -105,8 +110,7 @@ Task& Requests::fill(Task& task, const std::shared_ptr<const TaskOptions>& optio
 void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getSubmit();
   checkRoom(session, 1);
-  auto options =
-      std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
+  auto options = optionsOf(asked.getOptions());
   if (options->output == OutputMode::STREAM)
     throw Error(Code::usage, "only a batch's output can be streamed");
   std::string argv = joinWords(asked.getArgv());
@@ -145,8 +149,7 @@ void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& f
 void Requests::openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getOpenBatch();
   checkRoom(session, 0);
-  auto options =
-      std::make_shared<const TaskOptions>(readOptions(asked.getOptions(), parts_.scheduler.slots()));
+  auto options = optionsOf(asked.getOptions());
   if (options->output == OutputMode::PARCEL) throw Error(Code::usage, "a batch's output cannot be a parcel");
   if (options->output == OutputMode::STREAM && !asked.getAttached()) {
     throw Error(Code::usage, "output can only be streamed to a client that is attached");

@@ -1,5 +1,7 @@
 #include "daemon/task.h"
 
+#include "ipc/exit_code.h"
+
 namespace baton::daemon {
 
 std::vector<std::string_view> splitArgv(std::string_view joined) {
@@ -35,26 +37,7 @@ State stateOf(const Outcome& outcome) {
 }
 
 int exitCodeOf(const Outcome& outcome) {
-  switch (outcome.cause) {
-    case Cause::EXITED:
-      return outcome.exitCode;
-    case Cause::SIGNALLED:
-      return 128 + outcome.signal;
-    case Cause::OOM:
-      return 137;
-    case Cause::TIME_LIMIT:
-    case Cause::QUEUE_LIMIT:
-      return 124;
-    case Cause::CANCELLED:
-    case Cause::CLIENT_GONE:
-      return 143;
-    case Cause::NOT_FOUND:
-      return 127;
-    case Cause::NOT_EXECUTABLE:
-      return 126;
-    default:
-      return 125;
-  }
+  return ipc::exitCodeOf({stateOf(outcome), outcome.cause, outcome.exitCode, outcome.signal});
 }
 
 }  // namespace baton::daemon

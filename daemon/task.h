@@ -28,7 +28,7 @@ struct TaskOptions {
   Lane lane = Lane::cpu;
   unsigned slots = 1;
   std::uint64_t timeLimitNs = 0;
-  std::uint64_t graceNs = 0;
+  std::uint64_t graceNs = 0;  // at most INT64_MAX
   std::uint64_t queueLimitNs = 0;
   bool held = false;
   unsigned attempts = 1;
@@ -132,8 +132,7 @@ std::vector<std::string_view> splitArgv(std::string_view joined);
 
 // The state in which an outcome leaves a task.
 State stateOf(const Outcome& outcome);
-// The exit code by which the shell knows it (design, section 7): own code, 128+signal, 124, 125, 126, 127,
-// 137, 143.
+// The exit code by which the shell knows it.
 int exitCodeOf(const Outcome& outcome);
 
 }  // namespace baton::daemon

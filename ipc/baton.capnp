@@ -156,7 +156,7 @@ struct TaskOptions {
   lane @2 :Lane;
   slots @3 :UInt16 = 1;      # CPU tasks: 1..slots of the pool
   timeLimitNs @4 :UInt64;    # of each attempt, from its start
-  graceNs @5 :UInt64 = 10000000000;   # between TERM and KILL
+  graceNs @5 :UInt64 = 0xffffffffffffffff;   # between TERM and KILL; that value: as configured (`grace`)
   queueLimitNs @6 :UInt64;   # a task not started by then ends as timedOut
   held @7 :Bool;
   attempts @8 :UInt16 = 1;   # 1..1000; another is made after a failure
@@ -237,6 +237,7 @@ struct Row { union { task @0 :TaskRow; batch @1 :BatchRow; } }
 
 enum State { held @0; queued @1; running @2; suspended @3; succeeded @4; failed @5; timedOut @6; cancelled @7; lost @8; }
 
+# What each becomes as an exit code: ipc/exit_code.h.
 enum Cause {
   none @0;
   exited @1;             # exitCode says how
@@ -251,7 +252,7 @@ enum Cause {
   surroundings @10;      # cwd, a file, a limit: detail says which; 125
   unkillable @11;        # still there 60 s after KILL
   clientGone @12;
-  daemonStopped @13;
+  daemonStopped @13;     # nobody cancelled it, baton did not do what was asked: 125
 }
 
 struct TaskRow {
@@ -415,6 +416,9 @@ struct Status {
   stateDirectory @31 :Text;
   mode @32 :Text;              # "user" or "system"
   strays @33 :UInt64;          # processes of dead workers that the daemon ended
+  inFlightBytes @34 :UInt64;   # of frames that came in part, and of answers not yet read
+  inFlightLimitBytes @35 :UInt64;   # of each uid
+  slowClosed @36 :UInt64;      # connections closed because others waited for the bytes they held in flight
 }
 
 struct WorkerRow {

@@ -260,5 +260,59 @@ class Configuration(tasks.Tasks, baton.TestCase):
         baton.wait_until(lambda: not self.daemon.processes(), "the idle daemon has ended", 10)
 
 
+class Grace(tasks.Tasks, baton.TestCase):
+    """The key `grace` holds for a task that sets none: with 0 no TERM ever comes."""
+
+    CONFIG = "grace = 0\n"
+
+    def was_told(self, *options, end=None):
+        """Whether a task with these options has got TERM before it ended."""
+        marker = self.temporary("told")
+        task = self.submit(*options, "sh", "-c",
+                           "trap 'echo > told; exit' TERM; echo > ready; while :; do sleep 0.01; done")
+        if end:
+            baton.wait_until(lambda: os.path.exists(self.path("work/ready")), "the task is ready")
+            end(task)
+        self.ctl("wait", str(task))
+        self.temporary("ready")
+        return os.path.exists(marker)
+
+    def cancel(self, *options):
+        return lambda task: self.run_ok("cancel", *options, str(task))
+
+    def test_of_a_cancel(self):
+        self.assertFalse(self.was_told(end=self.cancel()))
+        self.assertTrue(self.was_told("--grace", "20", end=self.cancel()), "the task's own comes first")
+        self.assertTrue(self.was_told(end=self.cancel("--grace", "20")), "the request's comes first")
+        self.assertFalse(self.was_told("--grace", "0", end=self.cancel()))
+
+    def test_of_a_time_limit(self):
+        self.assertFalse(self.was_told("--timeout", "0.5"))
+        self.assertTrue(self.was_told("--timeout", "0.5", "--grace", "20"))
+
+    def test_of_a_client_that_has_gone(self):
+        marker = self.temporary("told")
+        running = self.start("run", "sh", "-c", "trap 'echo > told; exit' TERM; echo ready; while :; do sleep 0.01; done",
+                             stdout=subprocess.PIPE)
+        self.assertEqual(running.stdout.readline(), b"ready\n")
+        running.kill()
+        self.wait_no_processes(baton.TIMEOUT)
+        self.assertFalse(os.path.exists(marker))
+
+    def test_shown_and_reloaded(self):
+        self.assertEqual(self.row(self.submit("true"))["grace_seconds"], 0)
+        try:
+            with open(self.path("config/baton/batond.toml"), "w") as file:
+                file.write('grace = "5m"\n')
+            self.run_ok("reload")
+            self.assertEqual(self.row(self.submit("true"))["grace_seconds"], 300)
+            self.assertEqual(self.row(self.submit("--grace", "2", "true"))["grace_seconds"], 2)
+            self.assertTrue(self.was_told(end=self.cancel()))
+        finally:
+            with open(self.path("config/baton/batond.toml"), "w") as file:
+                file.write(self.CONFIG)
+            self.run_ok("reload")
+
+
 if __name__ == "__main__":
     baton.main()
