@@ -19,6 +19,7 @@
 
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("baton::ipc::wire");
+using Objects = import "objects.capnp";   # queues, pipes, locks, shared memory, values
 
 const versionMajor :UInt16 = 1;
 const versionMinor :UInt16 = 0;
@@ -26,6 +27,7 @@ const versionMinor :UInt16 = 0;
 struct Frame {
   id @0 :UInt64;       # request that this frame belongs to; below 2^53
   fdCount @1 :UInt8;   # descriptors sent with the frame's first byte; at most 16
+  after @60 :UInt32;   # with rings: how many frames the sender had sent on the other transport, modulo 2^32
 
   union {
     # Requests of clients. The final reply is named behind each.
@@ -97,6 +99,50 @@ struct Frame {
 
     # Daemon to worker.
     holdOutput @59 :Bool;             # true: read no more of the task's output until false comes
+
+    # Rings: frames without descriptors may travel in shared memory from now on. Of clients and workers.
+    useRings @61 :UseRings;           # -> ringsReply, with three descriptors
+    ringsReply @62 :RingsReply;
+    ringsInUse @63 :Void;             # no reply: the sender has mapped the rings of the last ringsReply,
+                                      # and its next frames may be in them; none comes in older ones
+
+    # Queues, pipes, locks, shared memory: objects.capnp. A handle is of this connection, made by an open.
+    objectList @64 :Objects.ObjectListRequest;    # -> objects
+    objectShow @65 :Objects.ObjectRef;            # -> objects, with every field
+    objectRemove @66 :Objects.ObjectRemove;       # -> ok
+    closeHandle @67 :UInt32;                      # -> ok; what it held is given back as at the end of a client
+    queueOpen @68 :Objects.QueueOpen;             # -> queueOpened
+    queuePut @69 :Objects.QueuePut;               # -> queuePutReply
+    queueGet @70 :Objects.QueueGet;               # -> queueMessages
+    queueTaken @71 :Objects.QueueTaken;           # no reply
+    queueSettle @72 :Objects.QueueSettle;         # -> settled
+    queuePeek @73 :Objects.QueuePeek;             # -> queueMessages
+    queueControl @74 :Objects.QueueControl;       # -> ok
+    queueJoin @75 :Objects.QueueJoin;             # -> ok, or error timedOut
+    lockOpen @76 :Objects.LockOpen;               # -> lockOpened
+    lockPage @77 :Void;                           # -> lockPageReply, with one descriptor
+    lockAcquire @78 :Objects.LockAcquire;         # -> lockGranted, or error timedOut, busy, deadlock, abandoned
+    lockRelease @79 :Objects.LockRelease;         # -> ok
+    lockReturned @80 :Objects.LockReturned;       # no reply
+    lockBind @81 :Objects.LockBind;               # -> ok
+    lockControl @82 :Objects.LockControl;         # -> ok
+    conditionWait @83 :Objects.ConditionWait;     # -> lockGranted, of the mutex
+    pipeListen @84 :Objects.PipeRequest;          # -> pipeConnected, with two descriptors
+    pipeConnect @85 :Objects.PipeRequest;         # -> pipeConnected, with two descriptors
+    shmCreate @86 :Objects.ShmCreate;             # -> shmAttached, with one descriptor
+    shmAttach @87 :Objects.ShmAttach;             # -> shmAttached, with one descriptor
+    abandonRequest @88 :UInt64;                   # -> ok; a request that waits gets its error `cancelled` first
+
+    objects @89 :Objects.ObjectListing;
+    queueOpened @90 :Objects.QueueOpened;
+    queuePutReply @91 :Objects.QueuePutReply;
+    queueMessages @92 :Objects.QueueMessages;
+    settled @93 :Objects.Settled;
+    lockOpened @94 :Objects.LockOpened;
+    lockPageReply @95 :Objects.LockPageReply;
+    lockGranted @96 :Objects.LockGranted;
+    pipeConnected @97 :Objects.PipeConnected;
+    shmAttached @98 :Objects.ShmAttached;
   }
 }
 
@@ -120,6 +166,14 @@ struct HelloReply {
   maxFrameBytes @6 :UInt32;
   ioTasks @7 :UInt32;        # IO tasks that run at once
 }
+
+# Sizes of the two rings in bytes, powers of two from 16 KiB to 256 KiB; the daemon may give less. Asking again
+# exchanges them for others.
+struct UseRings { toDaemonBytes @0 :UInt32; fromDaemonBytes @1 :UInt32; }
+
+# Descriptors: the memfd (layout in ipc/ring_layout.h), the eventfd that wakes the daemon, the asker's end of the
+# doorbell (SOCK_SEQPACKET).
+struct RingsReply { toDaemonBytes @0 :UInt32; fromDaemonBytes @1 :UInt32; }
 
 struct Error {
   code @0 :UInt16;           # ipc/error.h, enum Code; unknown codes are to be treated as `refused`
@@ -165,6 +219,14 @@ struct TaskOptions {
   stdinPath @11 :Data;       # opened at start, relative to cwd; empty: /dev/null
   stdoutPath @12 :Data;      # truncated at start; empty: as `output` says
   stderrPath @13 :Data;
+  permits @14 :List(Permit); # the task starts when it holds all of them, and gives them back at its end
+}
+
+# Of a named semaphore, made with this capacity if there is none.
+struct Permit {
+  name @0 :Text;
+  count @1 :UInt32 = 1;
+  capacity @2 :UInt32;       # 0: whatever it has; it must exist
 }
 
 # A context of up to 256 KiB travels in the frame, up to 2 MiB in a sealed memfd that comes with it: one
@@ -419,6 +481,13 @@ struct Status {
   inFlightBytes @34 :UInt64;   # of frames that came in part, and of answers not yet read
   inFlightLimitBytes @35 :UInt64;   # of each uid
   slowClosed @36 :UInt64;      # connections closed because others waited for the bytes they held in flight
+  queues @37 :UInt32;
+  locks @38 :UInt32;
+  pipes @39 :UInt32;
+  sharedMemories @40 :UInt32;
+  queueBytes @41 :UInt64;      # of messages held
+  sharedBytes @42 :UInt64;     # of shared memory held
+  ringBytes @43 :UInt64;       # of connections' rings
 }
 
 struct WorkerRow {
@@ -490,29 +559,3 @@ struct Sampled {
   cpuNs @1 :UInt64;            # used by the task's tree so far
   asleep @2 :Bool;             # no process of it is runnable now
 }
-
-# ---- values --------------------------------------------------------------------------------------------
-
-# What functions and queues carry. Depth at most 10.
-struct Value {
-  union {
-    null @0 :Void;
-    bool @1 :Bool;
-    int64 @2 :Int64;
-    uint64 @3 :UInt64;
-    float64 @4 :Float64;
-    text @5 :Text;
-    data @6 :Data;
-    list @7 :List(Value);
-    map @8 :List(Entry);
-    tensor @9 :Tensor;
-    opaque @10 :Opaque;
-  }
-}
-struct Entry { key @0 :Text; value @1 :Value; }
-struct Tensor {
-  dtype @0 :Text;              # "f4", "f8", "i1".."i8", "u1".."u8", "b1"; little-endian
-  shape @1 :List(UInt64);
-  content :union { bytes @2 :Data; shm @3 :Text; }
-}
-struct Opaque { codec @0 :Text; bytes @1 :Data; }

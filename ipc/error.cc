@@ -37,6 +37,30 @@ class Category final : public std::error_category {
         return "disconnected";
       case Code::system:
         return "system error";
+      case Code::unknownName:
+        return "unknown name";
+      case Code::wrongKind:
+        return "another kind of object";
+      case Code::exists:
+        return "exists already";
+      case Code::busy:
+        return "busy";
+      case Code::deadlock:
+        return "deadlock";
+      case Code::abandoned:
+        return "abandoned";
+      case Code::notHeld:
+        return "not held";
+      case Code::broken:
+        return "broken";
+      case Code::full:
+        return "full";
+      case Code::closed:
+        return "closed";
+      case Code::removed:
+        return "removed";
+      case Code::cancelled:
+        return "cancelled";
     }
     return "refused (code " + std::to_string(value) + ")";
   }

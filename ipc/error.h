@@ -23,6 +23,18 @@ enum class Code : std::uint16_t {
   timedOut = 10,
   disconnected = 11,  // the daemon ended or closed the connection
   system = 12,        // a system call failed
+  unknownName = 13,   // no such queue, lock, pipe or shared memory, or not ours
+  wrongKind = 14,     // the name is that of a lock of another kind
+  exists = 15,        // to be made, but there already
+  busy = 16,          // not to be had without waiting; a pipe that has its two ends
+  deadlock = 17,      // waiting would close a circle; the text shows it
+  abandoned = 18,     // its owner died, and it is refused until it is cleared
+  notHeld = 19,       // released by who does not hold it
+  broken = 20,        // a barrier that lost a party, or a lock that an operator took away
+  full = 21,          // a queue that rejects
+  closed = 22,        // a queue that was closed
+  removed = 23,       // the object was removed meanwhile
+  cancelled = 24,     // the request was abandoned by its client
 };
 
 const std::error_category& errorCategory();
