@@ -9,7 +9,7 @@ buildPackages=(
   libcli11-dev libfmt-dev nlohmann-json3-dev libtoml11-dev
 )
 # To build the tests, and the programs that they and bench/ drive or compare with.
-testPackages=(libgtest-dev libgmock-dev python3 parallel procps less vim-tiny make task-spooler)
+testPackages=(libgtest-dev libgmock-dev relacy-dev python3 parallel procps less vim-tiny make task-spooler)
 # To check the sources, and for the fuzz preset.
 checkPackages=(clang clang-format clang-tidy shellcheck)
 

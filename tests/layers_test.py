@@ -26,6 +26,7 @@ TEST_LIBRARIES = {"gtest", "gmock"}
 for folder in ("shm", "ipc", "daemon", "ctl"):
     below = set().union(*(may for name, may in MAY_INCLUDE.items() if name.split("/")[0] == folder))
     MAY_INCLUDE["tests/" + folder] = below | TEST_LIBRARIES | {"tests/" + folder}
+MAY_INCLUDE["tests/model"] = {"shm", "tests/model", "relacy"} | TEST_LIBRARIES
 MAY_INCLUDE["tests/fuzz"] = IPC | {"daemon", "tests/fuzz"}
 MAY_INCLUDE["bench"] = IPC | {"benchmark", "bench"}
 
