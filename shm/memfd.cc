@@ -4,12 +4,14 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/vfs.h>
 
 #include <cerrno>
-#include <cstring>
+#include <fstream>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 namespace baton::shm {
@@ -36,9 +38,31 @@ Fd makeMemfd() {
   return fd;
 }
 
-// All pages now.
+// MemAvailable of /proc/meminfo; more than any size where that cannot be told.
+std::uint64_t availableBytes() {
+  constexpr std::string_view kKey = "MemAvailable:";
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string key; meminfo >> key;) {
+    std::uint64_t kib = 0;
+    if (key == kKey && meminfo >> kib) return kib * 1024;
+    meminfo.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return std::numeric_limits<std::uint64_t>::max();
+}
+
+// All pages now. Linux does not refuse what is too much, as memfds have no limit: it allocates until it kills
+// processes that have nothing to do with it.
 void allocate(int fd, std::size_t sizeBytes) {
-  if (sizeBytes > static_cast<std::size_t>(std::numeric_limits<off_t>::max())) {
+  // What is small needs no look: it is refused in time, and rings are made often.
+  constexpr std::size_t kSmall = std::size_t{4} << 20;
+  if (sizeBytes > kSmall && sizeBytes > availableBytes()) {
+    errno = ENOMEM;
+    fail("cannot allocate shared memory");
+  }
+  // What can never be had is not tried: the kernel would take every page of the machine before it says no.
+  struct sysinfo machine {};
+  if (::sysinfo(&machine) < 0) fail("cannot ask for the machine's memory");
+  if (sizeBytes > std::size_t{machine.totalram} * machine.mem_unit) {
     errno = ENOMEM;
     fail("cannot allocate shared memory");
   }
