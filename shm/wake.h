@@ -111,7 +111,7 @@ class Sleeper {
   Woken wait(Ready&& ready, std::span<pollfd> others, Deadline deadline) {
     if (ready()) return Woken::ready;
     const Clock::time_point futexEnd = Clock::now() + options_.futexTime;
-    for (bool poll = false;;) {
+    for (bool poll = options_.futexTime.count() == 0;;) {
       own_->prepare(poll ? Sleep::inPoll : Sleep::onFutex);
       const Cancel cancel{*own_};
       if (ready()) return Woken::ready;
