@@ -56,7 +56,8 @@ void declare(MapOptions& options, Arguments& arguments) {
                    [&options](const std::string& text) { options.halt = map::parseHalt(text); });
   arguments.option("--joblog", "FILE", "a line about each ended job to FILE; +FILE appends", options.jobLog);
   arguments.option("--timeout", "TIME", "end a job when it has run that long", options.task.timeLimit);
-  arguments.option("--grace", "TIME", "between TERM and KILL when a job is ended (default: as configured, 10s)",
+  arguments.option("--grace", "TIME",
+                   "between TERM and KILL when a job is ended (default: as configured, 10s)",
                    options.task.grace);
   constexpr std::int64_t kMaxAttempts = 1000;
   arguments.number("--retries,--attempts", "N", "run a job up to N times, until it succeeds", 1, kMaxAttempts,

@@ -80,7 +80,8 @@ void SubmitOptions::declareTask(Arguments& arguments) {
   arguments.flag("--io", "it waits rather than computes: run it without a slot", io);
   arguments.number("--cpus", "N", "take N slots", 1, kMaxSlots, slots);
   arguments.option("--timeout", "TIME", "end it when it has run that long (exit 124)", timeLimit);
-  arguments.option("--grace", "TIME", "between TERM and KILL when it is ended (default: as configured, 10s)", grace);
+  arguments.option("--grace", "TIME", "between TERM and KILL when it is ended (default: as configured, 10s)",
+                   grace);
   arguments.option("--queue-timeout", "TIME", "give up if it has not started by then (exit 124)", queueLimit);
   arguments.flag("-n,--no-wait", "give up if it cannot start now (exit 1)", refuseToWait);
   arguments.flag("--hold", "do not start it before `batonctl release`", held);

@@ -1,12 +1,12 @@
 #include "daemon/daemon.h"
 
-#include <pwd.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <fstream>
 
+#include "daemon/logout.h"
 #include "daemon/slots.h"
 #include "ipc/error.h"
 
@@ -42,14 +42,6 @@ std::uint64_t ownResidentBytes() {
   std::uint64_t resident = 0;
   file >> size >> resident;
   return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-// Detached work of a user without linger ends at logout, where logind manages logins.
-bool endsAtLogout() {
-  if (::getuid() == 0 || ::access("/run/systemd/users", F_OK) != 0) return false;
-  const passwd* entry = ::getpwuid(::getuid());
-  return entry != nullptr &&
-         ::access((std::string("/var/lib/systemd/linger/") + entry->pw_name).c_str(), F_OK) != 0;
 }
 
 }  // namespace
@@ -99,8 +91,10 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
   registry_.onDrop = [this](const Task& task) { logs_.forget(task.key); };
   reaper_.onChange = [this] { finishIfDone(); };
   socket_.onRenewed = [this](shm::Fd fresh) {
-    log_.write(Priority::warning, "the socket was removed; made again");
+    log_.write(Priority::warning, "the socket was removed; made again at " + socket_.path());
     server_.listen(std::move(fresh));
+    options_.places.socketPath = socket_.path();
+    pool_.setOptions(poolOptions());
   };
   turnEnd_ = loop_.onPost([this] { endOfTurn(); });
   turnEnd_.enable(true);
@@ -158,9 +152,9 @@ void Daemon::watchIdle() {
 
 void Daemon::tellSystemd() {
   if (::getenv("NOTIFY_SOCKET") == nullptr) return;
-  const std::string text = std::to_string(registry_.count(State::RUNNING)) + " tasks run on " +
-                           std::to_string(scheduler_.slots()) + " slots, " +
-                           std::to_string(scheduler_.queued()) + " wait";
+  const std::string text = "running " + std::to_string(registry_.count(State::RUNNING)) + ", waiting " +
+                           std::to_string(scheduler_.queued()) + "; slots " +
+                           std::to_string(scheduler_.slots());
   if (text != lastStatus_) {
     lastStatus_ = text;
     ::sd_notify(0, ("STATUS=" + text).c_str());
@@ -178,7 +172,10 @@ void Daemon::stop(bool now) {
   if (!stopping_) {
     stopping_ = true;
     setDraining(true);
-    ::sd_notify(0, "STOPPING=1");
+    // As long as the bounds of the end below, one after the other; the unit's own time-out may be shorter.
+    const auto longest = config_.values().stopTimeout + kStopGrace + 2 * kKillAfter;
+    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(longest).count();
+    ::sd_notify(0, ("STOPPING=1\nEXTEND_TIMEOUT_USEC=" + std::to_string(micros)).c_str());
     subscriptions_.daemonEvent("stopping");
     log_.write(Priority::notice, "stopping");
     end_ = End::draining;
@@ -290,8 +287,7 @@ void Daemon::fillStatus(ipc::wire::Status::Builder status) const {
 }
 
 std::string Daemon::noticeOnce() {
-  if (std::exchange(noticed_, true) || !endsAtLogout()) return {};
-  return "this work ends when you log out; `loginctl enable-linger` keeps it running";
+  return std::exchange(noticed_, true) ? "" : logoutNotice();
 }
 
 }  // namespace baton::daemon

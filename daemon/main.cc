@@ -18,6 +18,9 @@ namespace {
 
 using namespace baton;
 
+// EX_CONFIG of sysexits.h: trying again would not help, and the user unit does not.
+constexpr int kCannotStart = 78;
+
 constexpr const char* kHelp =
     "batond - baton's daemon; usually started by batonctl or systemd, not by hand\n\n"
     "  batond [--config FILE] [--guard]\n\n"
@@ -49,8 +52,8 @@ std::string defaultConfig() {
   if (const char* xdg = std::getenv("XDG_CONFIG_HOME"); xdg != nullptr && xdg[0] == '/') {
     return std::string(xdg) + "/baton/batond.toml";
   }
-  const char* home = std::getenv("HOME");
-  return home != nullptr && home[0] == '/' ? std::string(home) + "/.config/baton/batond.toml" : "";
+  const std::string home = ipc::homeDirectory();
+  return home.empty() ? "" : home + "/.config/baton/batond.toml";
 }
 
 void blockSignals() {
@@ -63,15 +66,17 @@ void blockSignals() {
 
 int serve(const Arguments& arguments) {
   Readiness readiness(arguments.readyFd);
+  bool ready = false;
   try {
     blockSignals();
     daemon::DaemonOptions options;
     options.notes = daemon::resetOwnSurroundings();
     options.places = ipc::userPlaces();
     options.configFile = arguments.config.empty() ? defaultConfig() : arguments.config;
-    const auto slash = options.configFile.rfind('/');
-    options.dropInDirectory =
-        (slash == std::string::npos ? "." : options.configFile.substr(0, slash)) + "/batond.d";
+    if (const auto slash = options.configFile.rfind('/'); !options.configFile.empty()) {
+      options.dropInDirectory =
+          (slash == std::string::npos ? "." : options.configFile.substr(0, slash)) + "/batond.d";
+    }
     options.workerProgram = ipc::findProgram("baton-worker");
     options.guarded = arguments.guard;
     ipc::ensurePrivateDirectory(options.places.stateDirectory);
@@ -83,11 +88,13 @@ int serve(const Arguments& arguments) {
     daemon::Loop loop;
     daemon::Daemon daemon(loop, log, options);
     readiness.tell("ready");
+    ready = true;
     return daemon.run();
   } catch (const std::exception& error) {
     readiness.tell(error.what());
+    if (!ready) daemon::refuseWaiting(error.what());
     std::fprintf(stderr, "batond: %s\n", error.what());
-    return 1;
+    return ready ? 1 : kCannotStart;
   }
 }
 

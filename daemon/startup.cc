@@ -20,6 +20,7 @@
 #include <cstring>
 
 #include "ipc/error.h"
+#include "ipc/frame.h"
 
 namespace baton::daemon {
 namespace {
@@ -93,10 +94,27 @@ std::vector<std::string> resetOwnSurroundings() {
   return notes;
 }
 
+void refuseWaiting(const std::string& reason) {
+  if (::sd_listen_fds(0) < 1) return;
+  ipc::Message message;
+  auto error = message.frame().initError();
+  error.setCode(static_cast<std::uint16_t>(Code::refused));
+  error.setText("the daemon could not be started: " + reason);
+  std::vector<std::byte> bytes;
+  message.appendTo(bytes);
+  ::fcntl(SD_LISTEN_FDS_START, F_SETFL, O_NONBLOCK);
+  while (true) {
+    const shm::Fd client(::accept4(SD_LISTEN_FDS_START, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!client) return;
+    [[maybe_unused]] const ssize_t sent = ::send(client.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+  }
+}
+
 ListeningSocket::ListeningSocket(Loop& loop, const ipc::Places& places)
     : loop_(loop),
       path_(places.socketPath),
       directory_(places.runtimeDirectory),
+      movable_(places.runtimeDirectory == ipc::runtimeBase()),
       pathFile_(places.stateDirectory + "/socket") {
   if (::sd_listen_fds(1) >= 1) {
     fromSystemd_ = true;
@@ -167,6 +185,10 @@ void ListeningSocket::changed() {
   struct stat status {};
   if (removed_ || (::lstat(path_.c_str(), &status) == 0 && S_ISSOCK(status.st_mode))) return;
   try {
+    if (movable_) {
+      directory_ = ipc::runtimeBase();
+      path_ = directory_ + "/control.sock";
+    }
     shm::Fd socket = bindSocket();
     writePathFile();
     watchSource_.reset();

@@ -18,8 +18,12 @@ shm::Fd takeGuardLock(const std::string& stateDirectory);
 // sentence for each that could not be had.
 std::vector<std::string> resetOwnSurroundings();
 
+// Tells the clients that wait at systemd's socket, if there is one, why the daemon cannot serve them: they
+// would wait for the next daemon, which systemd would start for them again and again.
+void refuseWaiting(const std::string& reason);
+
 // The daemon's listening socket: from systemd where it gives one, else made at `path`, and made again when it
-// is removed under us.
+// is removed under us: elsewhere, if its directory went with the user's login.
 class ListeningSocket {
  public:
   // Writes the socket's path to the file `socket` of the state directory, where clients look first.
@@ -43,6 +47,8 @@ class ListeningSocket {
   Loop& loop_;
   std::string path_;
   std::string directory_;
+  bool movable_;  // with the login directory, which goes at the last logout; false: BATON_STATE_DIR chose the
+                  // place
   std::string pathFile_;
   bool fromSystemd_ = false;
   bool removed_ = false;

@@ -79,7 +79,15 @@ void Client::sayHello(const std::string& program) {
 }
 
 void Client::awaitHello() {
-  hello_ = receive();
+  try {
+    hello_ = receive();
+  } catch (const Error& error) {
+    if (error.code() != Code::disconnected) throw;
+    throw Error(
+        Code::disconnected,
+        "the daemon ended before it answered; batond.log in its directory says why, or `journalctl --user "
+        "-u batond` where systemd started it");
+  }
   throwIfError(hello_->get());
   if (!hello_->get().isHelloReply()) {
     throw Error(Code::protocol, "the socket's other end is no batond");

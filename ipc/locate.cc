@@ -38,15 +38,6 @@ std::string machineId() {
   return host;
 }
 
-// The home of passwd, so that cron and a shell agree; $HOME only for a uid that passwd does not know.
-std::string homeDirectory() {
-  if (const passwd* entry = ::getpwuid(::getuid()); entry != nullptr && entry->pw_dir != nullptr) {
-    if (isOurDirectory(entry->pw_dir)) return entry->pw_dir;
-  }
-  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') return home;
-  return "";
-}
-
 std::string stateDirectory(const std::string& runtime) {
   if (const char* chosen = std::getenv("BATON_STATE_DIR"); chosen != nullptr && chosen[0] == '/')
     return chosen;
@@ -110,14 +101,26 @@ bool systemSocketExists() {
 
 }  // namespace
 
-std::string runtimeBase() {
+std::string homeDirectory() {
+  if (const passwd* entry = ::getpwuid(::getuid()); entry != nullptr && entry->pw_dir != nullptr) {
+    if (isOurDirectory(entry->pw_dir)) return entry->pw_dir;
+  }
+  if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') return home;
+  return "";
+}
+
+std::string loginDirectory() {
   if (const char* xdg = std::getenv("XDG_RUNTIME_DIR");
       xdg != nullptr && xdg[0] == '/' && isOurDirectory(xdg)) {
-    return std::string(xdg) + "/baton";
+    return xdg;
   }
-  const std::string uid = std::to_string(::getuid());
-  if (isOurDirectory("/run/user/" + uid)) return "/run/user/" + uid + "/baton";
-  return "/tmp/baton-" + uid;
+  const std::string usual = "/run/user/" + std::to_string(::getuid());
+  return isOurDirectory(usual) ? usual : "";
+}
+
+std::string runtimeBase() {
+  const std::string login = loginDirectory();
+  return login.empty() ? "/tmp/baton-" + std::to_string(::getuid()) : login + "/baton";
 }
 
 Places userPlaces() {

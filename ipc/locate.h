@@ -23,7 +23,14 @@ constexpr const char* kSystemSocket = "/run/baton/control.sock";
 // of one user can be kept apart. Throws Error(refused) when no safe directory can be had.
 Places userPlaces();
 
-// $XDG_RUNTIME_DIR if it is ours, else /run/user/UID if ours, else /tmp/baton-UID.
+// The home of passwd, so that cron and a shell agree; $HOME for a uid without one there; "" if there is
+// neither.
+std::string homeDirectory();
+
+// $XDG_RUNTIME_DIR if it is ours, else /run/user/UID if ours, else nothing: no login made one.
+std::string loginDirectory();
+
+// Where a daemon of this user keeps its socket: baton/ in the login directory, else /tmp/baton-UID.
 std::string runtimeBase();
 
 // Makes `path` and its parents, 0700, and checks that it is ours, a directory, no symlink and closed to

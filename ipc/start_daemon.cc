@@ -13,6 +13,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "ipc/error.h"
 
@@ -25,15 +26,28 @@ bool exists(const std::string& path) {
   return ::access(path.c_str(), F_OK) == 0;
 }
 
-bool userManagerHasUnit() {
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (runtime == nullptr || std::getenv("BATON_STATE_DIR") != nullptr) return false;
-  if (!exists(std::string(runtime) + "/systemd/private")) return false;
-  for (const char* directory :
-       {"/etc/systemd/user/", "/usr/local/lib/systemd/user/", "/usr/lib/systemd/user/"}) {
-    if (exists(std::string(directory) + "batond.socket")) return true;
+// Where a user manager looks for units of an installation, most of them as systemd.unit(5) has them.
+std::vector<std::string> unitDirectories() {
+  std::vector<std::string> directories{
+      "/etc/systemd/user",       "/run/systemd/user",           "/usr/local/share/systemd/user",
+      "/usr/share/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user"};
+  if (const std::string home = homeDirectory(); !home.empty()) {
+    directories.push_back(home + "/.config/systemd/user");
+    directories.push_back(home + "/.local/share/systemd/user");
   }
-  return false;
+  return directories;
+}
+
+// The login directory of a user manager that knows our units; nothing where there is none. A daemon that is
+// kept apart (BATON_STATE_DIR) is none of its.
+std::string userManagerWithUnit() {
+  if (std::getenv("BATON_STATE_DIR") != nullptr) return "";
+  std::string login = loginDirectory();
+  if (login.empty() || !exists(login + "/systemd/private")) return "";
+  for (const auto& directory : unitDirectories()) {
+    if (exists(directory + "/batond.socket")) return login;
+  }
+  return "";
 }
 
 void resetSignals() {
@@ -90,11 +104,15 @@ void forkDaemon(const std::string& program) {
   }
 }
 
-bool startUnit() {
+// systemctl for the user manager of that login directory; true: it did what was asked.
+bool systemctl(const std::string& login, const char* verb) {
   const pid_t child = ::fork();
   if (child < 0) return false;
   if (child == 0) {
-    ::execlp("systemctl", "systemctl", "--user", "--quiet", "start", "batond.socket", "batond.service",
+    ::setenv("XDG_RUNTIME_DIR", login.c_str(), 1);  // cron and su do not set it
+    const int null = ::open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
+    ::execlp("systemctl", "systemctl", "--user", "--quiet", verb, "batond.socket", "batond.service",
              static_cast<char*>(nullptr));
     ::_exit(127);
   }
@@ -102,6 +120,11 @@ bool startUnit() {
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+// Units that failed too often stay failed until somebody says that it is mended.
+bool startUnit(const std::string& login) {
+  return systemctl(login, "start") || (systemctl(login, "reset-failed") && systemctl(login, "start"));
 }
 
 }  // namespace
@@ -130,7 +153,7 @@ std::string findProgram(const std::string& name) {
 }
 
 void startUserDaemon(const Places&) {
-  if (userManagerHasUnit() && startUnit()) return;
+  if (const std::string login = userManagerWithUnit(); !login.empty() && startUnit(login)) return;
   forkDaemon(findProgram("batond"));
 }
 

@@ -38,16 +38,27 @@ compileJobs() {
   printf '%s\n' $((jobs > 0 ? jobs : 1))
 }
 
+# The user's name; their number where nothing has a name for it, as in some containers.
+userName() { id -un 2>/dev/null || id -u; }
+
+# Ends the script if this user cannot build into that directory.
+checkWritable() {
+  local place
+  for place in "$1" "${1%/*}" "$root"; do
+    [[ -e $place ]] || continue
+    [[ -w $place ]] && return 0
+    printf '%s cannot write to %s, which belongs to %s. Say:\n\n  sudo chown -R %s %q\n' \
+      "$(userName)" "$place" "$(stat -c %U "$place")" "$(id -u)" "$place" >&2
+    exit 1
+  done
+}
+
 # buildPreset NAME [CMAKE-OPTION...]: configures and builds into build/NAME.
 buildPreset() {
   local preset=$1
   shift
-  if [[ -e $root/build && ! -w $root/build ]] || [[ -e $root/build/$preset && ! -w $root/build/$preset ]]; then
-    printf '%s is not writable: somebody else built there. Say:  sudo chown -R %s %q\n' \
-      "$root/build" "$(id -un)" "$root/build" >&2
-    exit 1
-  fi
-  printf '==> Building the preset %s into %s\n' "$preset" "$root/build/$preset"
+  checkWritable "$root/build/$preset"
+  printf '==> Building into %s\n' "$root/build/$preset"
   cmake -S "$root" --preset "$preset" --log-level=WARNING "$@" >/dev/null
   cmake --build "$root/build/$preset" -j "$(compileJobs)"
 }

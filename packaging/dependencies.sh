@@ -12,6 +12,8 @@ buildPackages=(
 testPackages=(libgtest-dev libgmock-dev relacy-dev python3 parallel procps less vim-tiny make task-spooler)
 # To check the sources, and for the fuzz preset.
 checkPackages=(clang clang-format clang-tidy shellcheck)
+# To boot a machine of its own with systemd for tests/systemd, which only root can.
+machinePackages=(mmdebstrap systemd-container)
 
 # Prints those of its arguments that are not installed.
 missingPackages() {

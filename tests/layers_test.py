@@ -83,7 +83,7 @@ def texts():
         folders[:] = sorted(set(folders) - {".git", ".cache", "build", "__pycache__"})
         for name in sorted(names):
             path = pathlib.Path(folder, name)
-            if path.suffix in TEXT:
+            if path.suffix in TEXT and name != ".git":  # a file in a second work tree
                 try:
                     yield path.relative_to(ROOT).as_posix(), path.read_text()
                 except UnicodeDecodeError:
