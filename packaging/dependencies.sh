@@ -11,7 +11,7 @@ buildPackages=(
 # To build the tests, and the programs that they and bench/ drive or compare with.
 testPackages=(libgtest-dev libgmock-dev relacy-dev python3 parallel procps less vim-tiny make task-spooler)
 # To check the sources, and for the fuzz preset.
-checkPackages=(clang clang-format clang-tidy shellcheck)
+checkPackages=(clang libclang-rt-dev clang-format clang-tidy shellcheck)
 # To boot a machine of its own with systemd for tests/systemd, which only root can.
 machinePackages=(mmdebstrap systemd-container)
 
