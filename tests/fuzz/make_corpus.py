@@ -175,7 +175,22 @@ def configs():
     write("config", "literal-no-utf8", b"\"slots\" = '\xff'\n\"a.b\" = 1\n")
 
 
+def rings():
+    # One byte chooses what is done; the reads take what follows, and a byte below 96 tells them the truth.
+    head = bytes([1, 6, 0, 0]) + bytes(20)
+    push = lambda size: b"\x00" + struct.pack("<H", size) + b"\x00\x00\x00"
+    honest = [push(size) + b"\x02" + b"\x03\x00\x00\x05" for size in (0, 1, 8, 300, 2000, 2040, 24) * 4]
+    write("ring", "honest", head + b"".join(honest))
+    write("ring", "full", head + (push(1000) + b"\x02") * 8 + b"\x06\x00" * 4)
+    for name, lie in (("near", 130), ("multiples", 200), ("anything", 240)):
+        lies = [push(size) + b"\x02\x03" + bytes([0, lie, 1, 128, 0, 0, 0, 0, 0, 0]) + b"\x05\x06" for size in (8, 700, 2000)]
+        write("ring", name, head + b"".join(lies * 5))
+    write("ring", "scribbled", head + b"".join(b"\x07" + struct.pack("<QBH", 1 << (8 * i), i, i) + b"\x03\x00\x00" for i in range(8)))
+    write("ring", "noise", bytes((i * i * 131 + i // 7 * 89) & 0xFF for i in range(600)))
+
+
 if __name__ == "__main__":
+    rings()
     requests()
     frames()
     logs()
