@@ -38,8 +38,8 @@ compileJobs() {
   printf '%s\n' $((jobs > 0 ? jobs : 1))
 }
 
-# The user's name; their number where nothing has a name for it, as in some containers.
-userName() { id -un 2>/dev/null || id -u; }
+# The user's name; id prints the number where there is no name for it, as in some containers, and fails.
+userName() { id -un 2>/dev/null || true; }
 
 # Ends the script if this user cannot build into that directory.
 checkWritable() {

@@ -28,7 +28,7 @@ missingPackages() {
 # sentence on what to do where it cannot.
 installPackages() {
   if [[ ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
-    printf 'This script installs packages on Debian 12 only. On another system install what these are there,\n' >&2
+    printf 'This script installs packages on Debian 12 only. Elsewhere install what corresponds to these,\n' >&2
     printf 'then follow "Building" in README.md:\n\n  %s\n' "$*" >&2
     exit 1
   fi
@@ -39,8 +39,8 @@ installPackages() {
   local asRoot=()
   if ((EUID != 0)); then
     if ! command -v sudo >/dev/null; then
-      printf 'These packages are missing, and there is no sudo to install them. As root say:\n\n' >&2
-      printf '  apt-get install --no-install-recommends %s\n' "${missing[*]}" >&2
+      printf 'Some packages are missing, and there is no sudo to install them. Say as root, then start again:\n\n' >&2
+      printf '  apt-get update && apt-get install --no-install-recommends %s\n' "${missing[*]}" >&2
       exit 1
     fi
     asRoot=(sudo)
