@@ -74,8 +74,9 @@ std::string page(Status::Reader status) {
   fields.add("tasks", tasksText(status));
   fields.add("workers", workersText(status));
   fields.add("connections", connectionsText(status));
-  fields.add("memory", fmt::format("{}; {} contexts in {}", ipc::formatSize(status.getRssBytes()),
-                                   status.getContexts(), ipc::formatSize(status.getContextBytes())));
+  fields.add("memory",
+             fmt::format("{}; {} hold the surroundings of tasks", ipc::formatSize(status.getRssBytes()),
+                         ipc::formatSize(status.getContextBytes())));
   fields.add("logs", fmt::format("{} of {}", ipc::formatSize(status.getLogBytes()),
                                  ipc::formatSize(status.getLogLimitBytes())));
   fields.add("end of tasks", ipc::escape(status.getTreeEnd().cStr()));

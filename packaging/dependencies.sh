@@ -46,6 +46,6 @@ installPackages() {
     asRoot=(sudo)
   fi
   printf '==> Installing from Debian%s: %s\n' "${asRoot[0]:+ (with sudo)}" "${missing[*]}"
-  "${asRoot[@]}" apt-get -q update
-  "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"
+  "${asRoot[@]}" apt-get -qq update
+  "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"
 }

@@ -100,7 +100,7 @@ class Quickstart(baton.TestCase):
         self.assertEqual(result.returncode, 0, result)
         sudo = self.calls("sudo")
         self.assertEqual(len(sudo), 2, sudo)
-        self.assertEqual(sudo[0], "sudo apt-get -q update")
+        self.assertEqual(sudo[0], "sudo apt-get -qq update")
         self.assertRegex(sudo[1], "^sudo env DEBIAN_FRONTEND=noninteractive apt-get .*install .* g.. libboost-dev$")
 
     def test_without_sudo_it_says_what_root_has_to_do(self):
