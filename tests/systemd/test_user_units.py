@@ -56,6 +56,7 @@ class Activation(UserTest):
         self.assertEqual(self.restarts(), 0)
         self.assertEqual(self.state(SOCKET), "active")
         self.assertEqual(self.user.processes("baton-worker"), [])
+        self.configure('idle_exit = "1h"\n')
         self.assert_runs()
         self.assert_daemon_is_the_unit()
 
@@ -165,16 +166,16 @@ class Life(UserTest):
         self.assertEqual(self.user.property(SERVICE, "WatchdogUSec"), "30s")
 
     def test_watchdog_is_answered(self):
-        self.override("[Service]\nWatchdogSec=2s\n")
+        self.override("[Service]\nWatchdogSec=6s\n")
         self.assert_runs()
         answered = lambda: int(self.user.property(SERVICE, "WatchdogTimestampMonotonic"))
-        for _ in range(3):
+        for _ in range(2):
             before = answered()
             self.wait_for(lambda: answered() > before, "the watchdog is answered")
         self.assertEqual(self.restarts(), 0)
 
     def test_watchdog_ends_a_daemon_that_hangs(self):
-        self.override("[Service]\nWatchdogSec=1s\n")
+        self.override("[Service]\nWatchdogSec=3s\n")
         waiting = self.user.start("batonctl", "run", "sh", "-c", ESCAPE)
         self.wait_for(lambda: len(self.sleepers()) == 2, "the task runs")
         pid = self.main_pid()
