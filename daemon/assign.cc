@@ -149,6 +149,7 @@ void writeAssign(const Task& task, const AssignOptions& how, ipc::Message& messa
   assign.setSocket(dataOf(how.socketPath));
   assign.setIoNice(static_cast<std::uint8_t>(how.ioNice));
   assign.setLabel(labelOf(task));
+  if (!how.cgroup.empty()) assign.setCgroup(dataOf(how.cgroup));
   if (how.sameContext) {
     assign.getContext().setSame();
   } else {

@@ -12,6 +12,7 @@ constexpr std::size_t kMaxWorkerFrameBytes = std::size_t{8} << 20;
 struct AssignOptions {
   std::string socketPath;
   unsigned ioNice = 0;
+  std::string cgroup;        // for the task; empty: none
   bool sameContext = false;  // the worker had it with its last task
 };
 

@@ -37,6 +37,7 @@ struct Config {
   std::uint64_t logPerTask = 64ULL << 20;
   std::uint64_t logTotal = 1ULL << 30;
 
+  bool cgroups = true;
   bool userDaemons = false;
 
   bool operator==(const Config&) const = default;

@@ -120,6 +120,11 @@ constexpr std::array kKeys{
               .least = 2 * kMiB,
               .most = 1024 * kTiB,
               .meaning = "output kept of all tasks together; the oldest is dropped first"},
+    // Off: to compare, or where a task has to stay in the cgroup of the daemon.
+    ConfigKey{.name = "cgroups",
+              .member = &Config::cgroups,
+              .inForce = InForce::restart,
+              .meaning = "a cgroup for each task, where they are delegated to the daemon"},
     // One budget for the machine: a second pool would break it.
     ConfigKey{.name = "user_daemons",
               .member = &Config::userDaemons,

@@ -4,18 +4,8 @@
 
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace baton::daemon {
-
-// A cgroup file system, as /proc/self/mountinfo has it.
-struct CgroupMount {
-  std::string point;        // where it is mounted
-  std::string root;         // the cgroup that is seen there
-  bool unified = false;     // v2
-  std::string controllers;  // v1: ",cpu,cpuacct,"
-};
-std::vector<CgroupMount> parseCgroupMounts(const std::string& mountinfo);
 
 // In hundredths of a CPU, the least of this process's cgroup and those above it; empty: there is none.
 // `procSelf` holds `cgroup` and `mountinfo`; `root` is put in front of every mount point.

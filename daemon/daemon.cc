@@ -6,6 +6,7 @@
 #include <csignal>
 #include <fstream>
 
+#include "daemon/cgroup_delegation.h"
 #include "daemon/logout.h"
 #include "daemon/slots.h"
 #include "ipc/error.h"
@@ -56,6 +57,7 @@ PoolOptions Daemon::poolOptions() const {
   options.maxMemory = config.workerMaxMemory;
   options.idle = config.workerIdle;
   options.ioNice = kIoNice;
+  options.cgroups = &cgroups_;
   return options;
 }
 
@@ -65,6 +67,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       options_(options),
       config_(LoadedConfig::load(options.configFile, options.dropInDirectory)),
       startedAt_(monotonicNow()),
+      cgroups_(options.places.stateDirectory),
       ids_(options.places.stateDirectory),
       logs_({options.places.stateDirectory + "/logs", config_.values().logTotal, config_.values().logPerTask,
              true, [this](shm::Fd fd) { closer_.close(std::move(fd)); }}),
@@ -82,6 +85,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
                                            return peer == uid || peer == 0;
                                          }}) {
   slotsReason_ = countSlots(config_.values().slots).reason;
+  makeCgroups();
   options_.places.socketPath = socket_.path();
   pool_.setOptions(poolOptions());
   pool_.setEvents(dispatcher_);
@@ -126,6 +130,25 @@ int Daemon::run() {
   ::sd_notify(0, "READY=1");
   tellSystemd();
   return loop_.run();
+}
+
+void Daemon::makeCgroups() {
+  const CgroupFacts facts = cgroupFacts(options_.delegated);
+  whyNoCgroups_ = config_.values().cgroups ? whyNotDelegated(facts) : "cgroups = false in the configuration";
+  if (!whyNoCgroups_.empty()) return;
+  if (!cgroups_.make(facts.directory, options_.guard->pid)) {
+    whyNoCgroups_ = "none could be made";
+  } else {
+    options_.guard->tellCgroups(cgroups_.base());
+  }
+}
+
+std::string Daemon::treeEnd() const {
+  const std::string subreapers = options_.guard->pid != 0 ? "worker, daemon and guard are subreapers"
+                                                          : "worker and daemon are subreapers";
+  if (!cgroups_.made()) return subreapers + " and kill what is left (no cgroups: " + whyNoCgroups_ + ")";
+  return "the cgroup of each task is killed, below " + cgroups_.base() + "; " + subreapers +
+         " and kill what has left it";
 }
 
 void Daemon::endOfTurn() {
@@ -276,10 +299,11 @@ void Daemon::fillStatus(ipc::wire::Status::Builder status) const {
   status.setLogBytes(logs_.usedBytes());
   status.setLogLimitBytes(logs_.totalBytes());
   status.setRssBytes(ownResidentBytes());
-  status.setTreeEnd(options_.guarded ? "worker, daemon and guard are subreapers and kill what is left"
-                                     : "worker and daemon are subreapers and kill what is left");
-  auto notes = status.initNotes(static_cast<unsigned>(options_.notes.size()));
-  for (unsigned i = 0; i < notes.size(); ++i) notes.set(i, options_.notes[i]);
+  status.setTreeEnd(treeEnd());
+  auto all = options_.notes;
+  all.insert(all.end(), cgroups_.notes().begin(), cgroups_.notes().end());
+  auto notes = status.initNotes(static_cast<unsigned>(all.size()));
+  for (unsigned i = 0; i < notes.size(); ++i) notes.set(i, all[i]);
   status.setSocket(socket_.path());
   status.setStateDirectory(options_.places.stateDirectory);
   status.setMode("user");

@@ -3,7 +3,9 @@
 
 #include <optional>
 
+#include "daemon/cgroup_tree.h"
 #include "daemon/closer.h"
+#include "daemon/guard.h"
 #include "daemon/log.h"
 #include "daemon/reaper.h"
 #include "daemon/requests.h"
@@ -16,7 +18,8 @@ struct DaemonOptions {
   std::string configFile;
   std::string dropInDirectory;
   std::string workerProgram;
-  bool guarded = false;            // a guard is above us
+  const Guard* guard = nullptr;    // outlives the daemon
+  bool delegated = false;          // our cgroup is, says who started us
   std::vector<std::string> notes;  // what could not be had so far
 };
 
@@ -49,6 +52,8 @@ class Daemon final : public Control {
   void finishIfDone();
   void tellSystemd();
   PoolOptions poolOptions() const;
+  void makeCgroups();
+  std::string treeEnd() const;
 
   Loop& loop_;
   const Log& log_;
@@ -57,6 +62,8 @@ class Daemon final : public Control {
   std::chrono::nanoseconds startedAt_;
   std::string slotsReason_;
   Closer closer_;
+  CgroupTree cgroups_;
+  std::string whyNoCgroups_;
   IdCounter ids_;
   LogStore logs_;
   Registry registry_;

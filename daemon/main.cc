@@ -23,13 +23,16 @@ constexpr int kCannotStart = 78;
 
 constexpr const char* kHelp =
     "batond - baton's daemon; usually started by batonctl or systemd, not by hand\n\n"
-    "  batond [--config FILE] [--guard]\n\n"
+    "  batond [--config FILE] [--guard] [--delegated]\n\n"
     "  --config FILE   read FILE instead of ~/.config/baton/batond.toml (drop-ins: FILE's batond.d/)\n"
     "  --guard         keep a process above the daemon that ends what it leaves when it is killed\n"
+    "  --delegated     its cgroup (v2) is delegated to it: systemd's Delegate=yes, or whatever it is "
+    "elsewhere\n"
     "  --version       print the version\n";
 
 struct Arguments {
   bool guard = false;
+  bool delegated = false;
   int readyFd = -1;
   std::string config;
 };
@@ -64,7 +67,7 @@ void blockSignals() {
   ::signal(SIGPIPE, SIG_IGN);
 }
 
-int serve(const Arguments& arguments) {
+int serve(const Arguments& arguments, const daemon::Guard& guard) {
   Readiness readiness(arguments.readyFd);
   bool ready = false;
   try {
@@ -78,7 +81,8 @@ int serve(const Arguments& arguments) {
           (slash == std::string::npos ? "." : options.configFile.substr(0, slash)) + "/batond.d";
     }
     options.workerProgram = ipc::findProgram("baton-worker");
-    options.guarded = arguments.guard;
+    options.guard = &guard;
+    options.delegated = arguments.delegated;
     ipc::ensurePrivateDirectory(options.places.stateDirectory);
     const daemon::Log log(arguments.readyFd >= 0 ? options.places.stateDirectory + "/batond.log" : "");
     const shm::Fd lock = daemon::takeGuardLock(options.places.stateDirectory);
@@ -106,6 +110,8 @@ int main(int argc, char** argv) {
     const std::string argument = argv[i];
     if (argument == "--guard") {
       arguments.guard = true;
+    } else if (argument == "--delegated") {
+      arguments.delegated = true;
     } else if (argument.rfind("--ready-fd=", 0) == 0) {
       arguments.readyFd = std::atoi(argument.c_str() + std::strlen("--ready-fd="));
     } else if (argument == "--config" && i + 1 < argc) {
@@ -120,13 +126,14 @@ int main(int argc, char** argv) {
     }
   }
   ::prctl(PR_SET_NAME, "batond");
+  daemon::Guard guard;
   if (arguments.guard) {
     try {
-      daemon::splitGuard();
+      guard = daemon::splitGuard();
     } catch (const std::exception& error) {
       std::fprintf(stderr, "batond: %s\n", error.what());
       return 1;
     }
   }
-  return serve(arguments);
+  return serve(arguments, guard);
 }

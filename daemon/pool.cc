@@ -13,7 +13,6 @@
 #include <cstdio>
 #include <utility>
 
-#include "daemon/assign.h"
 #include "daemon/spawn.h"
 #include "ipc/error.h"
 
@@ -161,13 +160,20 @@ shm::Fd Pool::openLog(Worker& worker, Task& task) {
   return fresh;
 }
 
-void Pool::assign(Worker& worker, Task& task, shm::Fd parcel) {
-  ipc::Message message;
+AssignOptions Pool::assignOptions(const Worker& worker, const Task& task) const {
   AssignOptions how;
   how.socketPath = options_.socketPath;
-  how.ioNice = task.options->lane == Lane::io ? options_.ioNice : 0;
   how.sameContext = worker.context == task.context;
-  writeAssign(task, how, message);
+  // What is meant to outlive its task belongs to no cgroup that ends with it.
+  if (!task.options->detachChildren) how.cgroup = cgroupOf(worker.id);
+  const bool weighed = !how.cgroup.empty() && options_.cgroups->weighsLanes();
+  how.ioNice = task.options->lane == Lane::io && !weighed ? options_.ioNice : 0;
+  return how;
+}
+
+void Pool::assign(Worker& worker, Task& task, shm::Fd parcel) {
+  ipc::Message message;
+  writeAssign(task, assignOptions(worker, task), message);
   std::uint8_t descriptors = 0;
   if (parcel) {
     message.attach(std::move(parcel));
@@ -348,6 +354,12 @@ void Pool::backOff() {
 
 bool Pool::isHolder(std::int32_t pid) const {
   return holders_.contains(pid);
+}
+
+std::string Pool::cgroupOf(WorkerId id) const {
+  const auto found = workers_.find(id);
+  if (options_.cgroups == nullptr || found == workers_.end()) return {};
+  return options_.cgroups->directoryOf(found->second->lane, id);
 }
 
 WorkerId Pool::reaped(std::int32_t pid, int code, int status) {

@@ -16,6 +16,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/assign.h"
+#include "daemon/cgroup_tree.h"
 #include "daemon/log_store.h"
 #include "daemon/loop.h"
 #include "daemon/task.h"
@@ -48,7 +50,8 @@ struct PoolOptions {
   std::uint64_t maxTasks = 0;       // recycle after so many; 0: never
   std::uint64_t maxMemory = 0;      // recycle above that RSS; 0: never
   std::chrono::nanoseconds idle{};  // retire idle ones after it; 0: never
-  unsigned ioNice = 0;              // added to the nice value of IO tasks
+  unsigned ioNice = 0;              // added to the nice value of IO tasks where no cgroup weighs them
+  const CgroupTree* cgroups = nullptr;
 };
 
 class Pool {
@@ -84,6 +87,8 @@ class Pool {
   void bury(WorkerId id, std::vector<std::int32_t> escaped);
   bool isWorker(std::int32_t pid) const { return byPid_.contains(pid); }
   bool isHolder(std::int32_t pid) const;
+  // Of its tasks; empty: none.
+  std::string cgroupOf(WorkerId id) const;
   // Writes what is queued for workers; called once a turn.
   void flush();
 
@@ -99,6 +104,7 @@ class Pool {
   void makeRoom(Lane lane, const Worker* except);
   void retire(Worker& worker);
   void assign(Worker& worker, Task& task, shm::Fd parcel);
+  AssignOptions assignOptions(const Worker& worker, const Task& task) const;
   shm::Fd openLog(Worker& worker, Task& task);
   void send(Worker& worker, ipc::Message& message);
   void markDirty(WorkerId id);

@@ -520,7 +520,7 @@ struct Assign {
   context @9 :ContextSource;   # inline or same, of any size
   descriptors @10 :UInt8;      # bit 0: a parcel comes first; bit 1: a new log segment comes then
   ioNice @11 :UInt8;           # added to the context's nice, for the IO lane without cgroups
-  cgroup @12 :Data;            # directory of the task's cgroup; empty: none
+  cgroup @12 :Data;            # directory of the cgroup that the worker makes for it; empty: none
   label @13 :Text;             # BATON_TASK_ID, as users name the task: "12", or "12.3" in batch 12
 }
 

@@ -13,9 +13,13 @@ class OomCounter {
  public:
   // Of the memory cgroup that this process is in; what was counted before does not count.
   static OomCounter ofSelf();
+  // Of nothing: it never struck.
+  static OomCounter none() { return OomCounter(shm::Fd()); }
   // Of a cgroup v2 directory.
   static OomCounter ofDirectory(int directory);
 
+  // False: whether it struck cannot be known.
+  bool counts() const { return static_cast<bool>(file_); }
   // What was counted so far does not count.
   void reset() { last_ = read().value_or(last_); }
   // True if a process of the cgroup was killed since the last call or reset. False where that cannot be

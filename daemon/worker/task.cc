@@ -22,10 +22,6 @@ std::uint64_t nanosecondsOf(const timeval& time) {
          static_cast<std::uint64_t>(time.tv_usec) * 1000;
 }
 
-std::string textOf(capnp::Data::Reader bytes) {
-  return {reinterpret_cast<const char*>(bytes.begin()), bytes.size()};
-}
-
 Outcome notStarted(const std::string& why) {
   return {Cause::SURROUNDINGS, kNotStarted, 0, false, why};
 }
@@ -38,7 +34,6 @@ Task::Task(const Equipment& equipment, ipc::wire::Assign::Reader assign, Context
       detach_(assign.getOptions().getDetachChildren()),
       foreground_(assign.getTerminal().getForeground()),
       slot_(assign.getSlot()),
-      cgroupPath_(textOf(assign.getCgroup())),
       command_(assign, context),
       ladder_(assign.getOptions().getTimeLimitNs(), assign.getOptions().getGraceNs()),
       stream_(equipment.reporter),
@@ -49,12 +44,6 @@ Task::Task(const Equipment& equipment, ipc::wire::Assign::Reader assign, Context
 }
 
 void Task::begin() {
-  try {
-    if (!cgroupPath_.empty()) cgroup_.emplace(cgroupPath_);
-  } catch (const Error& error) {
-    fail(notStarted(error.what()));
-    return;
-  }
   if (output_ == OutputMode::PARCEL && !arrival_) {
     fail(notStarted("the task's descriptors did not come with it"));
     return;
@@ -99,7 +88,7 @@ void Task::prepareStreams() {
 
 void Task::launchCommand() {
   auto& plan = command_.plan();
-  if (cgroup_) cgroup_->fill(plan);
+  if (cgroup() != nullptr) cgroup()->fill(plan);
   equipment_.oom.reset();
   phase_ = Phase::running;
   begin_ = Clock::now();
@@ -244,8 +233,8 @@ void Task::commandStopped(int signal) {
 }
 
 bool Task::struckByOom() {
-  const bool inCgroup = cgroup_ && cgroup_->oomStruck();
-  return equipment_.oom.struck() || inCgroup;
+  const bool ofItsOwn = cgroup() != nullptr && cgroup()->countsMemory();
+  return ofItsOwn ? cgroup()->oomStruck() : equipment_.oom.struck();
 }
 
 void Task::commandEnded(int status) {
@@ -305,9 +294,9 @@ void Task::drain() {
 
 void Task::report() {
   phase_ = Phase::done;
-  if (const auto peak = cgroup_ ? cgroup_->peakBytes() : std::nullopt) {
-    end_.peakBytes = *peak;
-    end_.peakIsUpperBound = false;
+  if (const auto peak = cgroup() != nullptr ? cgroup()->peak() : std::nullopt) {
+    end_.peakBytes = peak->bytes;
+    end_.peakIsUpperBound = peak->upperBound;
   }
   end_.outputBytes = stream_.outputBytes();
   if (log_) {

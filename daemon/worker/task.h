@@ -41,6 +41,7 @@ struct Equipment {
   std::span<char> buffer;          // for reading output
   int null;                        // /dev/null
   std::array<int, 4> descriptors;  // what a monitor process must not keep; -1: none
+  TaskCgroup* cgroup;              // for this task; nullptr: none
 };
 
 class Task {
@@ -80,7 +81,7 @@ class Task {
   bool leftProcesses() const { return !end_.escaped.empty(); }
   // When the daemon is gone: the holder that keeps what a task with detachChildren leaves; 0: none.
   pid_t sparedHolder() const { return detach_ && monitor_ ? monitor_->pid() : 0; }
-  const TaskCgroup* cgroup() const { return cgroup_ ? &*cgroup_ : nullptr; }
+  TaskCgroup* cgroup() const { return equipment_.cgroup; }
 
  private:
   enum class Phase { arriving, running, ending, draining, done };
@@ -112,11 +113,9 @@ class Task {
   bool detach_;
   bool foreground_;
   std::uint32_t slot_;
-  std::string cgroupPath_;
   Command command_;
   EndLadder ladder_;
   std::optional<Arrival> arrival_;
-  std::optional<TaskCgroup> cgroup_;
   std::optional<TaskLog> log_;
   StreamSink stream_;
   std::optional<OutputPipes> pipes_;

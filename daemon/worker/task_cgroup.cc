@@ -1,80 +1,132 @@
 #include "daemon/worker/task_cgroup.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <sstream>
 
+#include "ipc/cgroup.h"
 #include "ipc/error.h"
 
 namespace baton::worker {
 namespace {
 
-shm::Fd openDirectory(const std::string& path) {
-  shm::Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) throwErrno("cannot open the task's cgroup");
-  return fd;
-}
+// A removed cgroup with memory lives on in the kernel until the cache that its tasks left is reclaimed, and
+// takes some 2 KiB of memory for each CPU (0.25 MiB on a large server). So many at once are nothing; after a
+// hundred thousand short tasks it would be all memory.
+constexpr std::uint64_t kMostLeft = 100;
 
 }  // namespace
 
-TaskCgroup::TaskCgroup(const std::string& directory)
-    : directory_(openDirectory(directory)),
-      processes_(::openat(directory_.get(), "cgroup.procs", O_RDWR | O_CLOEXEC)),
-      events_(::openat(directory_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC)),
-      oom_(OomCounter::ofDirectory(directory_.get())) {}
+TaskCgroup::TaskCgroup(std::string path) : path_(std::move(path)), oom_(OomCounter::none()) {
+  make();
+}
+
+TaskCgroup::~TaskCgroup() {
+  remove();
+}
+
+void TaskCgroup::make() {
+  const bool fresh = ::mkdir(path_.c_str(), 0700) == 0;
+  if (!fresh && errno != EEXIST) throwErrno("cannot make the cgroup " + path_);
+  directory_ = shm::Fd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!directory_) throwErrno("cannot open the cgroup " + path_);
+  const auto open = [this](const char* name, int how) {
+    return shm::Fd(::openat(directory_.get(), name, how | O_CLOEXEC));
+  };
+  processes_ = open("cgroup.procs", O_RDWR);
+  events_ = open("cgroup.events", O_RDONLY);
+  if (!processes_ || !events_) throwErrno(path_ + " is no cgroup for tasks");
+  cpu_ = open("cpu.stat", O_RDONLY);
+  peak_ = open("memory.peak", O_RDWR);  // since Linux 6.12 it can be reset through this descriptor
+  if (!peak_) peak_ = open("memory.peak", O_RDONLY);
+  oom_ = OomCounter::ofDirectory(directory_.get());
+  use_ = fresh ? Use::none : Use::first;
+  killed_ = false;
+  cpuBefore_ = 0;
+}
+
+void TaskCgroup::remove() {
+  ipc::removeCgroup(path_);
+}
+
+void TaskCgroup::begin() {
+  use_ = use_ == Use::none ? Use::first : Use::again;
+  if (use_ == Use::first) return;
+  oom_.reset();
+  cpuBefore_ = usedNs().value_or(0);
+  if (!peak_) return;
+  peakReset_ = ::pwrite(peak_.get(), "1", 1, 0) == 1;
+  peakBefore_ = number(peak_.get(), "").value_or(0);
+}
+
+void TaskCgroup::renew() {
+  if (!killed_ && !(peak_ && use_ != Use::none && mayLeaveAnother())) return;
+  if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) {
+    remove();
+    if (::access(path_.c_str(), F_OK) == 0) return;  // something is still in it
+  }
+  make();
+}
+
+// Those of all workers count, as the directory above tells.
+bool TaskCgroup::mayLeaveAnother() const {
+  const shm::Fd stat(::openat(directory_.get(), "../cgroup.stat", O_RDONLY | O_CLOEXEC));
+  const auto left = number(stat.get(), "nr_dying_descendants ");
+  return left && *left < kMostLeft;
+}
 
 void TaskCgroup::fill(LaunchPlan& plan) const {
   plan.cgroupDirectory = directory_.get();
   plan.cgroupProcesses = processes_.get();
 }
 
-std::string TaskCgroup::read(const char* name) const {
-  const shm::Fd file(::openat(directory_.get(), name, O_RDONLY | O_CLOEXEC));
-  std::string text;
-  std::array<char, 4096> part;
-  for (ssize_t got = 0; file && (got = ::read(file.get(), part.data(), part.size())) > 0;) {
-    text.append(part.data(), static_cast<std::size_t>(got));
-  }
-  return text;
-}
-
 bool TaskCgroup::populated() const {
   std::array<char, 256> text{};
-  if (!events_ || ::pread(events_.get(), text.data(), text.size() - 1, 0) <= 0) return false;
+  if (::pread(events_.get(), text.data(), text.size() - 1, 0) <= 0) return false;
   return std::strstr(text.data(), "populated 1") != nullptr;
 }
 
-bool TaskCgroup::kill() const {
-  const shm::Fd file(::openat(directory_.get(), "cgroup.kill", O_WRONLY | O_CLOEXEC));
-  return file && ::write(file.get(), "1", 1) == 1;
+bool TaskCgroup::kill() {
+  killed_ = true;
+  return ipc::killCgroup(directory_.get());
 }
 
 std::vector<pid_t> TaskCgroup::processes() const {
-  std::istringstream numbers(read("cgroup.procs"));
-  std::vector<pid_t> pids;
-  for (pid_t pid = 0; numbers >> pid;) pids.push_back(pid);
-  return pids;
+  return ipc::cgroupProcesses(directory_.get());
 }
 
-std::optional<std::uint64_t> TaskCgroup::number(const char* name, const std::string& key) const {
-  const auto text = read(name);
-  const auto at = key.empty() ? 0 : text.find(key + " ");
-  if (text.empty() || at == std::string::npos) return std::nullopt;
-  return std::strtoull(text.c_str() + at + key.size(), nullptr, 10);
+// The number behind `key`, or at the file's beginning.
+std::optional<std::uint64_t> TaskCgroup::number(int file, const char* key) const {
+  std::array<char, 1024> text{};
+  if (::pread(file, text.data(), text.size() - 1, 0) <= 0) return std::nullopt;
+  const char* at = std::strstr(text.data(), key);
+  if (at == nullptr) return std::nullopt;
+  return std::strtoull(at + std::strlen(key), nullptr, 10);
 }
 
-std::optional<std::uint64_t> TaskCgroup::peakBytes() const {
-  return number("memory.peak", "");
+std::optional<TaskCgroup::Peak> TaskCgroup::peak() const {
+  const auto bytes = peak_ ? number(peak_.get(), "") : std::nullopt;
+  if (!bytes) return std::nullopt;
+  if (use_ == Use::first) return Peak{*bytes, false};
+  if (peakReset_ || *bytes > peakBefore_) return Peak{*bytes, true};
+  return std::nullopt;  // an earlier task's
+}
+
+std::optional<std::uint64_t> TaskCgroup::usedNs() const {
+  const auto microseconds = cpu_ ? number(cpu_.get(), "usage_usec ") : std::nullopt;
+  if (!microseconds) return std::nullopt;
+  return *microseconds * 1000;
 }
 
 std::optional<std::uint64_t> TaskCgroup::cpuNs() const {
-  const auto microseconds = number("cpu.stat", "usage_usec");
-  if (!microseconds) return std::nullopt;
-  return *microseconds * 1000;
+  const auto used = usedNs();
+  if (!used) return std::nullopt;
+  return *used - cpuBefore_;
 }
 
 }  // namespace baton::worker

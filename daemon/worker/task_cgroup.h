@@ -1,4 +1,9 @@
-// The cgroup (v2) of one task, made and removed by the daemon: where its processes are born and how they end.
+// The cgroup (v2) in which the tasks of a worker are born and end, one after the other. The daemon names it,
+// the worker makes and removes it; what a killed worker leaves of it the daemon ends.
+//
+// It is kept from task to task, since making one costs more than a short task can bear, but for two cases:
+// - where memory is counted a fresh one tells a task's own peak, an old one only a bound;
+// - kernels since 6.14 kill whoever is born in one that was killed before.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +18,59 @@ namespace baton::worker {
 
 class TaskCgroup {
  public:
-  // Throws Error(system) if the directory cannot be opened.
-  explicit TaskCgroup(const std::string& directory);
+  struct Peak {
+    std::uint64_t bytes = 0;
+    bool upperBound = false;  // what earlier tasks left in the cache may be in it
+  };
+
+  // Makes the directory. Throws Error(system).
+  explicit TaskCgroup(std::string path);
+  // Removes it, if nothing is in it.
+  ~TaskCgroup();
+  TaskCgroup(const TaskCgroup&) = delete;
+  TaskCgroup& operator=(const TaskCgroup&) = delete;
+
+  const std::string& path() const { return path_; }
+  // What came before does not count for the next task.
+  void begin();
+  // No task is in it: makes it anew if the next one is better off with that. Throws Error(system).
+  void renew();
 
   void fill(LaunchPlan& plan) const;
-  int directory() const { return directory_.get(); }
   // True if a process is in it; false too where that cannot be read any more.
   bool populated() const;
-  // KILL to all in it. False: this kernel cannot.
-  bool kill() const;
-  // Those in it and below.
+  // KILL to all in it and below. False: this kernel cannot.
+  bool kill();
+  // Those in it.
   std::vector<pid_t> processes() const;
-  std::optional<std::uint64_t> peakBytes() const;
+  // nullopt: memory is not counted here.
+  std::optional<Peak> peak() const;
+  // Used by the present task.
   std::optional<std::uint64_t> cpuNs() const;
+  // Memory is counted here, so that oomStruck knows of all that happens to the task.
+  bool countsMemory() const { return oom_.counts(); }
   bool oomStruck() { return oom_.struck(); }
 
  private:
-  std::string read(const char* name) const;
-  std::optional<std::uint64_t> number(const char* name, const std::string& key) const;
+  enum class Use { none, first, again };
+  void make();
+  void remove();
+  std::optional<std::uint64_t> number(int file, const char* key) const;
+  std::optional<std::uint64_t> usedNs() const;
+  bool mayLeaveAnother() const;
 
+  const std::string path_;
   shm::Fd directory_;
   shm::Fd processes_;
   shm::Fd events_;
+  shm::Fd cpu_;
+  shm::Fd peak_;
   OomCounter oom_;
+  Use use_ = Use::none;
+  bool killed_ = false;
+  std::uint64_t peakBefore_ = 0;
+  bool peakReset_ = false;
+  std::uint64_t cpuBefore_ = 0;
 };
 
 }  // namespace baton::worker

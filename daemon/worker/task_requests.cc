@@ -75,7 +75,7 @@ void Task::sample() {
     cpuNs += process.ticks * tickNs;
     asleep = asleep && !isRunnable(process);
   }
-  if (const auto exact = cgroup_ ? cgroup_->cpuNs() : std::nullopt) cpuNs = *exact;
+  if (const auto exact = cgroup() != nullptr ? cgroup()->cpuNs() : std::nullopt) cpuNs = *exact;
   equipment_.reporter.sampled(end_.task, cpuNs, asleep);
 }
 

@@ -15,7 +15,7 @@ constexpr Duration kLongestSpacing = std::chrono::milliseconds(100);
 
 }  // namespace
 
-void TreeEnd::begin(Time now, const TaskCgroup* cgroup) {
+void TreeEnd::begin(Time now, TaskCgroup* cgroup) {
   cgroup_ = cgroup;
   begin_ = now;
   next_ = now;

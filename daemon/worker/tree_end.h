@@ -31,7 +31,7 @@ class TreeEnd {
   enum class State { busy, gone, escaped, unkillable };
 
   // `cgroup`, if not nullptr, outlives this.
-  void begin(Time now, const TaskCgroup* cgroup);
+  void begin(Time now, TaskCgroup* cgroup);
   // Kills what is there. `noChildren`: wait said that the worker has no child at all. All zombies must have
   // been waited for before.
   State step(bool noChildren, Time now);
@@ -49,7 +49,7 @@ class TreeEnd {
 
   const std::vector<pid_t>& spared_;
   Patience patience_;
-  const TaskCgroup* cgroup_ = nullptr;
+  TaskCgroup* cgroup_ = nullptr;
   Time begin_{};
   Time next_ = kNever;
   int rounds_ = 0;

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <utility>
 
 #include "ipc/error.h"
 
@@ -17,6 +19,10 @@ namespace {
 
 constexpr std::uint8_t kHasParcel = 1;
 constexpr std::uint8_t kHasSegment = 2;
+
+std::string textOf(capnp::Data::Reader bytes) {
+  return {reinterpret_cast<const char*>(bytes.begin()), bytes.size()};
+}
 
 shm::Fd childSignals() {
   sigset_t wanted;
@@ -51,7 +57,40 @@ Equipment Worker::equipment() {
           holders_,
           {buffer_.get(), kReadBytes},
           null_.get(),
-          {daemon_.fd(), signals_.get(), -1, -1}};
+          {daemon_.fd(), signals_.get(), -1, -1},
+          nullptr};
+}
+
+TaskCgroup* Worker::enterCgroup(const std::string& path) {
+  if (path.empty()) return nullptr;
+  renewCgroup();
+  try {
+    if (!cgroup_ || cgroup_->path() != path) {
+      cgroup_.reset();
+      cgroup_ = std::make_unique<TaskCgroup>(path);
+    }
+    cgroup_->begin();
+  } catch (const Error& error) {
+    noCgroup(error);
+    return nullptr;
+  }
+  cgroupUsed_ = true;
+  return cgroup_.get();
+}
+
+void Worker::renewCgroup() {
+  if (!std::exchange(cgroupUsed_, false)) return;
+  try {
+    cgroup_->renew();
+  } catch (const Error& error) {
+    noCgroup(error);
+  }
+}
+
+// Its tasks run all the same: they end as where no cgroups are to be had.
+void Worker::noCgroup(const Error& why) {
+  cgroup_.reset();
+  if (!std::exchange(cgroupMissed_, true)) std::fprintf(stderr, "baton-worker: %s\n", why.what());
 }
 
 int Worker::run() {
@@ -74,6 +113,7 @@ Time Worker::deadline() const {
 
 void Worker::turn() {
   if (reporter_.due() <= Clock::now()) reporter_.flush();
+  if (!task_) renewCgroup();  // now that the end of its task is reported
   polls_.clear();
   polls_.add(daemon_.fd(), static_cast<short>(POLLIN | (reporter_.blocked() ? POLLOUT : 0)));
   polls_.add(signals_.get(), POLLIN);
@@ -189,7 +229,9 @@ void Worker::assign(ipc::ReceivedFrame& frame) {
   } else if (!context.isSame() || !context_) {
     throw Error(Code::protocol, "a task without a context");
   }
-  task_ = std::make_unique<Task>(equipment(), assign, *context_, std::move(parcel));
+  auto equipped = equipment();
+  equipped.cgroup = enterCgroup(textOf(assign.getCgroup()));
+  task_ = std::make_unique<Task>(equipped, assign, *context_, std::move(parcel));
   task_->begin();
 }
 

@@ -12,6 +12,7 @@
 
 #include "daemon/worker/task.h"
 #include "ipc/connection.h"
+#include "ipc/error.h"
 #include "ipc/surroundings.h"
 
 namespace baton::worker {
@@ -39,6 +40,9 @@ class Worker {
   void clearSignals();
   void abandonTask();
   Equipment equipment();
+  TaskCgroup* enterCgroup(const std::string& path);
+  void renewCgroup();
+  void noCgroup(const Error& why);
 
   ipc::Connection daemon_;
   Reporter reporter_;
@@ -52,6 +56,9 @@ class Worker {
   std::unique_ptr<char[]> buffer_;
   std::vector<pid_t> holders_;
   std::unique_ptr<Context> context_;
+  std::unique_ptr<TaskCgroup> cgroup_;
+  bool cgroupUsed_ = false;    // and not yet looked after
+  bool cgroupMissed_ = false;  // it was said that there is none
   PollSet polls_;
   std::unique_ptr<Task> task_;
   bool retired_ = false;

@@ -8,7 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "daemon/cpu_quota.h"
+#include "daemon/cgroup_mounts.h"
 #include "ipc/error.h"
 
 namespace baton::daemon {
