@@ -18,7 +18,7 @@ struct DaemonOptions {
   std::string configFile;
   std::string dropInDirectory;
   std::string workerProgram;
-  const Guard* guard = nullptr;    // outlives the daemon
+  const Guard* guard = nullptr;    // must be set; outlives the daemon
   bool delegated = false;          // our cgroup is, says who started us
   std::vector<std::string> notes;  // what could not be had so far
 };

@@ -52,7 +52,13 @@ class Cgroup:
 
     def processes(self):
         """In it and below."""
-        return [int(pid) for directory, _, _ in os.walk(self.path) for pid in read(directory, "cgroup.procs").split()]
+        found = []
+        for directory, _, _ in os.walk(self.path):
+            try:
+                found += [int(pid) for pid in read(directory, "cgroup.procs").split()]
+            except OSError:
+                pass  # it has just been removed
+        return found
 
     def children(self):
         return [name for name in os.listdir(self.path) if os.path.isdir(os.path.join(self.path, name))]
@@ -246,7 +252,7 @@ class Delegated(Cgroups, baton.TestCase):
         self.assertEqual(self.task_processes(), set())
 
     def test_the_configuration_may_say_no(self):
-        self.run_ok("stop")
+        self.end_daemons()
         with open(self.path("config/baton/batond.toml"), "a") as file:
             file.write("cgroups = false\n")
         try:
@@ -289,7 +295,7 @@ class NotDelegated(Cgroups, baton.TestCase):
         self.assertEqual(self.cgroup.children(), [])
 
     def test_whoever_starts_it_may_say_that_it_is(self):
-        self.run_ok("stop")
+        self.end_daemons()
         self.GUARD = ["--guard", "--delegated"]
         self.start_daemon()
         self.assertTrue(self.is_in_force())
