@@ -40,7 +40,10 @@ void TaskCgroup::make() {
   };
   processes_ = open("cgroup.procs", O_RDWR);
   events_ = open("cgroup.events", O_RDONLY);
-  if (!processes_ || !events_) throwErrno(path_ + " is no cgroup for tasks");
+  if (!processes_ || !events_) {
+    if (fresh) remove();
+    throw Error(Code::system, path_ + " is no cgroup for tasks");
+  }
   cpu_ = open("cpu.stat", O_RDONLY);
   peak_ = open("memory.peak", O_RDWR);  // since Linux 6.12 it can be reset through this descriptor
   if (!peak_) peak_ = open("memory.peak", O_RDONLY);

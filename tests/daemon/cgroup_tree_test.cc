@@ -158,7 +158,7 @@ TEST(CgroupTree, aKilledPredecessorsIsEnded) {
   if (!given) GTEST_SKIP() << kNoCgroup;
   const TemporaryDirectory state;
   std::string base;
-  inProcessIn(given.path(), [&] {
+  inProcessIn(given.path(), [&]() -> int {
     CgroupTree tree(state.path());
     tree.make(given.path(), 0);
     std::filesystem::create_directories(tree.directoryOf(Lane::cpu, 1) + "/nested");

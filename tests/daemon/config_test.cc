@@ -92,6 +92,7 @@ context_bytes = 16777216
 connections = 8
 log_per_task = "2M"
 log_total = "100M"
+cgroups = false
 user_daemons = true
 )");
   Config expected;
@@ -112,6 +113,7 @@ user_daemons = true
   expected.connections = 8;
   expected.logPerTask = 2 << 20;
   expected.logTotal = 100 << 20;
+  expected.cgroups = false;
   expected.userDaemons = true;
   EXPECT_EQ(config, expected);
   // Every key was in that file: none is forgotten here or there.

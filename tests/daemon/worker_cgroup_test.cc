@@ -207,9 +207,10 @@ TEST(WorkerCgroup, manyThatLeaveCacheBehindDoNotPileUp) {
   }
   EXPECT_TRUE(bound) << "once they are kept, a peak is a bound";
   const auto stat = readText(lane.path() + "/cgroup.stat");
-  const auto at = stat.find("nr_dying_descendants ");
+  const std::string key = "nr_dying_descendants ";
+  const auto at = stat.find(key);
   ASSERT_NE(at, std::string::npos);
-  EXPECT_LE(std::atoi(stat.c_str() + at + std::strlen("nr_dying_descendants ")), 100);
+  EXPECT_LE(std::atoi(stat.c_str() + at + key.size()), 100);
 }
 
 TEST(WorkerOom, inItsCgroupItIsToldApart) {
