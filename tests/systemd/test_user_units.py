@@ -232,6 +232,57 @@ class Life(UserTest):
         self.assertEqual(self.sleepers(), [])
 
 
+class Cgroups(UserTest):
+    """The unit's cgroup is the daemon's to divide."""
+
+    def setUp(self):
+        super().setUp()
+        self.user.linger()
+        self.assert_runs()
+        self.cgroup = self.user.property(SERVICE, "ControlGroup")
+
+    def cgroups(self):
+        """Those below the unit's, by their paths."""
+        command = 'd="$(findmnt --noheadings --output TARGET --types cgroup2 | head -n 1)$1"; cd "$d" && find . -type d'
+        found = self.machine.run("sh", "-c", command, "sh", self.cgroup, check=False).out.splitlines()
+        return [path for path in found if path.startswith("./baton-")]
+
+    def test_each_task_runs_in_one_of_its_own(self):
+        self.assertTrue(self.status()["tree_end"].startswith("the cgroup of each task is killed"), self.status())
+        for options, lane in (([], "cpu"), (["--io"], "io")):
+            line = self.user.ctl("run", *options, "grep", "^0::", "/proc/self/cgroup").out.strip()
+            self.assertRegex(line[len("0::"):], f"^{self.cgroup}/baton-[0-9a-f]{{16}}/{lane}/w[0-9]+$")
+
+    def test_what_a_killed_daemon_left_is_gone_when_it_is_back(self):
+        self.user.ctl("submit", "sh", "-c", ESCAPE)
+        self.wait_for(lambda: len(self.sleepers()) == 2, "the task runs")
+        [before] = {path.split("/")[1] for path in self.cgroups()}
+        self.machine.run("kill", "-KILL", str(self.main_pid()))
+        self.wait_for(lambda: self.restarts() == 1 and self.state() == "active", "the daemon is back")
+        self.assertEqual(self.sleepers(), [])
+        [after] = {path.split("/")[1] for path in self.cgroups()}
+        self.assertNotEqual(before, after)
+
+    def test_reload_finds_the_daemon_in_its_place(self):
+        """systemd runs batonctl in a cgroup beside the daemon's."""
+        self.user.systemctl("reload", SERVICE)
+        self.assertEqual(self.state(), "active")
+        self.assert_runs()
+
+    def test_a_stop_leaves_none(self):
+        self.user.ctl("submit", "sh", "-c", ESCAPE)
+        self.wait_for(lambda: len(self.sleepers()) == 2, "the task runs")
+        self.user.systemctl("stop", SERVICE)
+        self.assertEqual((self.sleepers(), self.cgroups()), ([], []))
+
+    def test_a_unit_without_delegation_is_left_alone(self):
+        self.override("[Service]\nDelegate=no\nExecStart=\nExecStart=/usr/local/sbin/batond\n")
+        self.user.systemctl("restart", SERVICE)
+        self.assertIn("not delegated", self.status()["tree_end"])
+        self.assert_runs()
+        self.assertEqual(self.cgroups(), [])
+
+
 class Login(UserTest):
     """What becomes of work when its user logs out."""
 
