@@ -214,10 +214,7 @@ void Daemon::cancelAll() {
   std::vector<TaskId> keys;
   registry_.forEach(0, [&](Registry::Entry& entry) {
     if (entry.task != nullptr) keys.push_back(entry.task->key);
-    if (!entry.batch) return true;
-    for (const Task* task : entry.batch->tasks) {
-      if (task != nullptr) keys.push_back(task->key);
-    }
+    if (entry.batch) entry.batch->tasks.forEach([&](const Task& task) { keys.push_back(task.key); });
     return true;
   });
   dispatcher_.freeze();

@@ -35,8 +35,8 @@ Task& Registry::addTaskTo(Batch& batch) {
   Task& task = makeTask(batch.uid);
   task.number = batch.number;
   task.batch = &batch;
-  batch.tasks.push_back(&task);
-  task.index = static_cast<std::uint32_t>(batch.tasks.size());
+  batch.tasks.add(task);
+  task.index = static_cast<std::uint32_t>(batch.tasks.added());
   ++batch.total;
   ++batch.counts[static_cast<std::size_t>(task.state)];
   return task;
@@ -126,9 +126,9 @@ void Registry::dropOldestEntry() {
   if (found->second.task != nullptr) {
     drop(*found->second.task);
   } else {
-    for (Task* task : found->second.batch->tasks) {
-      if (task != nullptr) drop(*task);
-    }
+    std::vector<Task*> tasks;
+    found->second.batch->tasks.forEach([&](Task& task) { tasks.push_back(&task); });
+    for (Task* task : tasks) drop(*task);
   }
   entries_.erase(found);
 }
@@ -136,7 +136,7 @@ void Registry::dropOldestEntry() {
 void Registry::drop(Task& task) {
   if (onDrop) onDrop(task);
   --counts_[static_cast<std::size_t>(task.state)];
-  if (task.batch != nullptr) task.batch->tasks[task.index - 1] = nullptr;
+  if (task.batch != nullptr) task.batch->tasks.drop(task.index);
   tasks_.erase(task.key);
 }
 

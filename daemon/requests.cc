@@ -152,10 +152,10 @@ Requests::Target Requests::resolve(const Session& session, ipc::wire::TaskRef::R
   Registry::Entry* entry = parts_.registry.entry(ref.getId(), session.uid);
   if (entry == nullptr) throw Error(Code::unknownId, "no task or batch " + nameOf(ref));
   if (ref.getIndex() == 0) return {entry->task, entry->batch.get()};
-  if (!entry->batch || ref.getIndex() > entry->batch->tasks.size()) {
+  if (!entry->batch || ref.getIndex() > entry->batch->tasks.added()) {
     throw Error(Code::unknownId, "no task " + nameOf(ref));
   }
-  Task* task = entry->batch->tasks[ref.getIndex() - 1];
+  Task* task = entry->batch->tasks.at(ref.getIndex());
   if (task == nullptr) {
     throw Error(Code::unknownId, "the record of task " + nameOf(ref) + " is not kept any more");
   }
@@ -183,13 +183,12 @@ std::vector<Requests::Target> Requests::select(const Session& session,
 std::vector<TaskId> Requests::tasksOf(const Session& session, ipc::wire::Selection::Reader selection,
                                       bool unfinished) {
   std::vector<TaskId> keys;
-  const auto add = [&](const Task* task) {
-    if (task != nullptr && (!unfinished || !isEnd(task->state))) keys.push_back(task->key);
+  const auto add = [&](const Task& task) {
+    if (!unfinished || !isEnd(task.state)) keys.push_back(task.key);
   };
   for (const Target& target : select(session, selection)) {
-    add(target.task);
-    if (target.batch == nullptr) continue;
-    for (const Task* task : target.batch->tasks) add(task);
+    if (target.task != nullptr) add(*target.task);
+    if (target.batch != nullptr) target.batch->tasks.forEach(add);
   }
   return keys;
 }

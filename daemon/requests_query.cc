@@ -95,8 +95,8 @@ void Requests::listBatch(Session& session, RequestId request, ipc::wire::ListReq
   std::vector<const Task*> tasks;
   std::size_t bytes = 0;
   std::uint64_t next = 0;
-  for (std::size_t i = asked.getAfter(); i < all.size(); ++i) {
-    const Task* task = all[i];
+  for (std::uint64_t index = std::max(asked.getAfter(), all.dropped()); index < all.added();) {
+    const Task* task = all.at(++index);
     if (task == nullptr || (asked.getUnfinished() && isEnd(task->state))) continue;
     bytes += rowBytes(*task);
     if (tasks.size() == limit || (!tasks.empty() && bytes > kMaxPageBytes)) {

@@ -230,9 +230,9 @@ void Subscriptions::sessionClosed(Session& session) {
     Batch& batch = *entry->batch;
     // An attached batch keeps no successful record: what is left of the list after each end is still there.
     std::vector<TaskId> keys;
-    for (const Task* task : batch.tasks) {
-      if (task != nullptr && !isEnd(task->state)) keys.push_back(task->key);
-    }
+    batch.tasks.forEach([&](const Task& task) {
+      if (!isEnd(task.state)) keys.push_back(task.key);
+    });
     if (batch.attached) {
       for (const TaskId key : keys) {
         if (Task* task = registry_.find(key)) {

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/batch_tasks.h"
 #include "daemon/context_table.h"
 #include "daemon/scheduler_types.h"
 #include "ipc/baton.capnp.h"
@@ -106,8 +107,7 @@ struct Batch {
   std::uint64_t total = 0;
   int highestCode = 0;
   std::string firstArgv;
-  // By index - 1. nullptr where the record was dropped: an attached batch keeps only what went wrong.
-  std::vector<Task*> tasks;
+  BatchTasks tasks;  // an attached batch keeps only what has not ended, and what went wrong
   bool ended() const;
 };
 

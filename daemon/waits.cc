@@ -84,7 +84,7 @@ void Subscriptions::conclude(Waiters::iterator waiter, bool timedOut) {
         rows.push_back({nullptr, entry->batch.get(), entry->batch->highestCode});
         continue;
       }
-      const Task* task = entry->batch ? entry->batch->tasks.at(index - 1) : entry->task;
+      const Task* task = entry->batch ? entry->batch->tasks.at(index) : entry->task;
       if (task != nullptr && task->outcome && isEnd(task->state)) {
         rows.push_back({task, nullptr, exitCodeOf(*task->outcome)});
       }
