@@ -229,6 +229,7 @@ void Worker::assign(ipc::ReceivedFrame& frame) {
   } else if (!context.isSame() || !context_) {
     throw Error(Code::protocol, "a task without a context");
   }
+  reporter_.hold(false);  // the daemon may have held the output of a task that was ending
   auto equipped = equipment();
   equipped.cgroup = enterCgroup(textOf(assign.getCgroup()));
   task_ = std::make_unique<Task>(equipped, assign, *context_, std::move(parcel));
