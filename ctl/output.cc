@@ -1,5 +1,6 @@
 #include "ctl/output.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -73,6 +74,14 @@ char32_t takeLetter(std::string_view& text) {
 }
 
 }  // namespace
+
+void reserveStandardDescriptors() {
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest number that is free; the directory can be neither read nor written by it.
+    [[maybe_unused]] const int reserved = ::open("/", O_PATH);
+  }
+}
 
 void print(std::string_view text) {
   if (!text.empty() && std::fwrite(text.data(), 1, text.size(), stdout) != text.size()) failToWrite();

@@ -8,6 +8,10 @@
 
 namespace baton::ctl {
 
+// Closed standard descriptors stay closed to all who read and write, but nothing that is opened later gets
+// their numbers: what is printed would go there. To be called first.
+void reserveStandardDescriptors();
+
 // Appends to stdout's buffer.
 void print(std::string_view text);
 // Writes out what was printed; call it before waiting for anything. Throws Error(system).

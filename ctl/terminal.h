@@ -60,8 +60,7 @@ class Terminal {
 };
 
 // Bit n: descriptor n of 0, 1, 2 is the controlling terminal. Others that are terminals are not meant: they
-// are passed on like files. Descriptors that are closed are opened on /dev/null first, so that no other
-// descriptor takes their place. Throws Error(system) if that fails.
+// are passed on like files.
 std::uint8_t standardTerminals();
 
 }  // namespace baton::ctl

@@ -109,6 +109,12 @@ class Descriptors(baton.TestCase):
                              stdout=subprocess.PIPE, timeout=baton.TIMEOUT)
         self.assertEqual((out.returncode, out.stdout), (0, b"x\n"))
 
+    def test_closed_stdout_is_an_error_of_the_command(self):
+        out = subprocess.run(["sh", "-c", "exec batonctl run /bin/echo x >&-"], env=self.daemon.env, stderr=subprocess.PIPE,
+                             timeout=baton.TIMEOUT)
+        self.assertEqual(out.returncode, 1)
+        self.assertIn(b"Bad file descriptor", out.stderr)
+
     def test_pipeline_ends_with_its_reader(self):
         result = subprocess.run(["bash", "-c", "batonctl run yes | head -n 3; echo ${PIPESTATUS[0]}"],
                                 env=self.daemon.env, stdout=subprocess.PIPE, timeout=baton.TIMEOUT)
