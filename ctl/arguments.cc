@@ -1,8 +1,10 @@
 #include "ctl/arguments.h"
 
+#include <fmt/format.h>
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+
 #include <algorithm>
 #include <charconv>
 
@@ -101,15 +103,28 @@ void Arguments::option(const char* names, const char* metavar, const char* help,
 }
 
 void Arguments::common(CommonOptions& options, Json json) {
-  if (json == Json::yes) flag("--json", "print JSON", options.json);
-  declared_.emplace_back([this, &options] {
+  declared_.emplace_back([this, &options, json] {
     auto& app = parser_->app;
+    addJson(options, json);
     auto* system = app.add_flag_callback(
         "--system", [&options] { options.which = ipc::Which::system; }, "talk to the system's daemon only");
     auto* user = app.add_flag_callback(
         "--user", [&options] { options.which = ipc::Which::user; }, "talk to your own daemon only");
     system->excludes(user);
   });
+}
+
+void Arguments::addJson(CommonOptions& options, Json json) {
+  auto take = [this, &options, json] {
+    if (json == Json::no) {
+      throw Error(Code::usage, std::string(spec_.verb) + ": --json: stdout is what the commands print; " +
+                                   "`batonctl --json show` and `list` tell about them");
+    }
+    options.json = true;
+  };
+  auto* option = parser_->app.add_flag_callback(
+      "--json", take, json == Json::yes ? "print JSON" : "as with every verb; this one prints nothing");
+  if (json == Json::no) option->group("");  // not in the help
 }
 
 // A command line without options, the most usual one, needs no parser: building one takes as long as the
@@ -167,6 +182,12 @@ void Arguments::takeWords(const std::vector<std::string>& rest) {
 
 void Arguments::rejectOption(const std::string& word) const {
   const std::string name = word.substr(0, word.find('='));
+  for (const Foreign& foreign : spec_.foreign) {
+    const std::string_view option = foreign.option;
+    if (option.starts_with("--") ? name == option : word.starts_with(option)) {
+      throw Error(Code::usage, fmt::format("{}: there is no {}: {}", spec_.verb, option, foreign.instead));
+    }
+  }
   std::vector<std::string> known;
   for (const CLI::Option* option : parser_->app.get_options()) {
     for (const std::string& longer : option->get_lnames()) known.push_back("--" + longer);

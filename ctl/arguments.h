@@ -13,6 +13,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,12 +33,18 @@ class Arguments {
     operands,  // words and options may be mixed
     command,   // options end at the first word, or at `--`
   };
+  // For people who come from other tools: what to do instead of an option that they have and we do not.
+  struct Foreign {
+    const char* option = "";  // "-I" stands for "-I{}" too, "--eta" for "--eta=..."
+    const char* instead = "";
+  };
   struct Spec {
     const char* verb = "";
     const char* usage = "";        // what stands behind the verb in the usage line
     const char* description = "";  // what --help opens with
     const char* footer = "";       // exit codes where they matter, and examples
     Words words = Words::none;
+    std::span<const Foreign> foreign = {};
   };
 
   explicit Arguments(const Spec& spec);
@@ -68,8 +75,12 @@ class Arguments {
     });
   }
 
-  // --system and --user; --json too if `json`.
-  enum class Json { no, yes };
+  // --system, --user and --json.
+  enum class Json {
+    no,       // refused with a reason: stdout is that of the commands
+    yes,      // as the verb makes use of it
+    nothing,  // taken, so that it may stand before every verb; there is nothing to print
+  };
   void common(CommonOptions& options, Json json);
 
   // Parses argv[1..]. False: --help was asked for and printed. Throws Error(usage).
@@ -90,6 +101,7 @@ class Arguments {
   // Throws Error(usage) that names the option and the range.
   static std::int64_t integerOf(const std::string& name, const std::string& text, std::int64_t least,
                                 std::int64_t most);
+  void addJson(CommonOptions& options, Json json);
   void takeWords(const std::vector<std::string>& rest);
   [[noreturn]] void rejectOption(const std::string& word) const;
 

@@ -28,7 +28,7 @@ int changeHold(const Arguments::Spec& spec, int argc, char** argv, bool hold) {
   bool all = false;
   Arguments arguments(spec);
   arguments.flag("-a,--all", hold ? "all of yours that have not started" : "all of yours that are held", all);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   auto client = connect(common);
   ipc::Message request;
@@ -121,7 +121,7 @@ int cancelVerb(int argc, char** argv) {
   arguments.option("--grace", "TIME", "between TERM and KILL (default: the task's own); 0: KILL at once",
                    grace);
   arguments.option("--reason", "TEXT", "to be shown with the task", reason);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   auto client = connect(common);
   ipc::Message request;
@@ -142,7 +142,7 @@ int killVerb(int argc, char** argv) {
   arguments.option("-s,--signal", "SIGNAL", "name or number (default TERM)", signal);
   arguments.flag("--main", "to the command itself only", main);
   arguments.flag("-a,--all", "all of yours that run", all);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   auto words = spellOutSignal(argc, argv);
   std::vector<char*> pointers;
   pointers.reserve(words.size());

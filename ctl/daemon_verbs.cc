@@ -134,7 +134,7 @@ int drainVerb(int argc, char** argv) {
   bool wait = false;
   Arguments arguments(kDrain);
   arguments.flag("--wait", "return when nothing runs or waits any more", wait);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   auto client = connect(common);
   ipc::Message request;
@@ -145,7 +145,7 @@ int drainVerb(int argc, char** argv) {
 
 int resumeVerb(int argc, char** argv) {
   CommonOptions common;
-  if (!parseCommon(kResume, argc, argv, Arguments::Json::no, common)) return 0;
+  if (!parseCommon(kResume, argc, argv, Arguments::Json::nothing, common)) return 0;
   auto client = connect(common);
   ipc::Message request;
   request.frame().setResume();
@@ -158,7 +158,7 @@ int stopVerb(int argc, char** argv) {
   bool now = false;
   Arguments arguments(kStop);
   arguments.flag("--now", "cancel what runs instead of waiting for it", now);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   auto client = tryConnect(common);
   if (!client) return 0;

@@ -324,6 +324,17 @@ std::string toJson(wire::HelloReply::Reader hello) {
   return dump(json);
 }
 
+std::string toJson(const TaskRef& ref, const ipc::LogHeader& header, std::string_view piece) {
+  constexpr std::uint8_t kStderr = 2;
+  Json json;
+  json["id"] = toString(ref);
+  json["at"] = seconds(header.timeNs);
+  json["stream"] = header.stream == kStderr ? "stderr" : "stdout";
+  json["text"] = piece;
+  if (!isUtf8(piece)) json["base64"] = base64(piece);
+  return dump(json);
+}
+
 std::string jsonString(std::string_view text) {
   return dump(Json(text));
 }

@@ -6,6 +6,7 @@
 
 #include "ctl/selection.h"
 #include "ipc/baton.capnp.h"
+#include "ipc/log_records.h"
 
 namespace baton::ctl {
 
@@ -18,6 +19,8 @@ std::string toJson(ipc::wire::Status::Reader status);
 std::string toJson(ipc::wire::WorkerRow::Reader worker);
 std::string toJson(ipc::wire::ConfigRow::Reader row);
 std::string toJson(ipc::wire::HelloReply::Reader hello);  // `version`
+// A piece of a task's output.
+std::string toJson(const TaskRef& ref, const ipc::LogHeader& header, std::string_view piece);
 
 // A text of any bytes as a JSON string; what is no UTF-8 becomes U+FFFD.
 std::string jsonString(std::string_view text);

@@ -29,12 +29,15 @@ void LogPrinter::add(const ipc::LogRecord& record) {
   while (!rest.empty()) {
     if (stream.atLineStart) {
       stream.line = ++lines_;
-      if (format_.timestamps && stream.line > skipped_) put(fd, timestampText(record.header.timeNs) + " ");
+      if (format_.timestamps && !format_.transform && stream.line > skipped_)
+        put(fd, timestampText(record.header.timeNs) + " ");
     }
     const std::size_t newline = rest.find('\n');
     const std::string_view piece = rest.substr(0, newline == rest.npos ? newline : newline + 1);
     stream.atLineStart = newline != rest.npos;
-    if (stream.line > skipped_) put(fd, piece);
+    if (stream.line > skipped_) {
+      format_.transform ? put(1, format_.transform(record.header, piece)) : put(fd, piece);
+    }
     rest.remove_prefix(piece.size());
   }
 }

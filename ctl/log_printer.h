@@ -16,6 +16,8 @@ struct LogFormat {
   enum class Streams { both, onlyStdout, onlyStderr };
   Streams streams = Streams::both;
   bool timestamps = false;  // in front of each line
+  // Makes of each piece (a line, or as much of one as was read at once) what is printed instead, on stdout.
+  std::function<std::string(const ipc::LogHeader& header, std::string_view piece)> transform = {};
 };
 
 class LogPrinter {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "ctl/batch_tasks.h"
+#include "ctl/json.h"
 #include "ctl/log_printer.h"
 #include "ctl/log_reader.h"
 #include "ctl/output.h"
@@ -36,7 +37,8 @@ constexpr Arguments::Spec kSpec{
         "Examples:\n"
         "  batonctl logs 12\n"
         "  batonctl logs -f --tail 20 last\n"
-        "  batonctl logs --stderr -t 12.3 | grep error",
+        "  batonctl logs --stderr -t 12.3 | grep error\n"
+        "  batonctl --json logs 12 | jq -r 'select(.stream == \"stderr\") | .text'",
     .words = Arguments::Words::operands};
 
 struct Options {
@@ -93,7 +95,7 @@ class LogSession {
         ref_(ref),
         options_(options),
         reader_(client, ref, [this](ipc::wire::Frame::Reader frame) { takeOther(frame); }),
-        printer_(options.format, [](int fd, std::string_view bytes) { writeAll(fd, bytes); }) {}
+        printer_(formatFor(ref, options), [](int fd, std::string_view bytes) { writeAll(fd, bytes); }) {}
 
   void print() {
     if (options_.tail) skipAllBut(*options_.tail);
@@ -107,6 +109,15 @@ class LogSession {
   }
 
  private:
+  static LogFormat formatFor(const TaskRef& ref, const Options& options) {
+    LogFormat format = options.format;
+    if (options.common.json) {
+      format.transform = [ref](const ipc::LogHeader& header, std::string_view piece) {
+        return toJson(ref, header, piece) + "\n";
+      };
+    }
+    return format;
+  }
   void takeOther(ipc::wire::Frame::Reader frame) {
     if (end_ == 0 || frame.getId() != end_) return;
     ipc::throwIfError(frame);
@@ -162,7 +173,7 @@ int logsVerb(int argc, char** argv) {
   arguments.flag("--stderr", "stderr only, to stdout", onlyStderr);
   arguments.flag("-t,--timestamps", "the time it was read in front of each line (UTC)",
                  options.format.timestamps);
-  arguments.common(options.common, Arguments::Json::no);
+  arguments.common(options.common, Arguments::Json::yes);
   if (!arguments.parse(argc, argv)) return 0;
   if (onlyStdout != onlyStderr) {
     options.format.streams = onlyStdout ? LogFormat::Streams::onlyStdout : LogFormat::Streams::onlyStderr;

@@ -33,7 +33,7 @@ constexpr Group kGroups[] = {{VerbGroup::start, "Run something"},
 constexpr const char* kHelpEnd = R"(
 Options that every verb takes, also before it:
   --system, --user   talk to the system's daemon, or to your own, only
-  --json             print JSON, where the verb prints anything
+  --json             print JSON (all but `run` and `map`, whose output is the commands')
   -h, --help         what the verb does, its options, and examples
   --version          versions of batonctl and of the daemon
 
@@ -119,6 +119,7 @@ int dispatch(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  baton::ctl::reserveStandardDescriptors();
   try {
     const int code = dispatch(argc, argv);
     baton::ctl::flushOutput();

@@ -67,10 +67,25 @@ void parse(Options& options, Arguments& arguments, int argc, char** argv, bool& 
   if (!options.each && options.nulSeparated) throw Error(Code::usage, "submit: -0 is for --each");
 }
 
-void printId(std::uint64_t id, bool batch, bool json) {
-  print(json ? fmt::format("{{\"type\":\"{}\",\"id\":\"{}\"}}\n", batch ? "batch" : "task", id)
-             : fmt::format("{}\n", id));
-  flushOutput();
+void cancel(ipc::Client& client, std::uint64_t id) {
+  ipc::Message request;
+  const TaskRef ref{id, 0};
+  auto cancel = request.frame().initCancel();
+  writeSelection({&ref, 1}, cancel.initSelection());
+  cancel.setReason("its id could not be printed");
+  client.call(request);
+}
+
+// A task whose id nobody was told is not left behind.
+void printId(ipc::Client& client, std::uint64_t id, bool batch, bool json) {
+  try {
+    print(json ? fmt::format("{{\"type\":\"{}\",\"id\":\"{}\"}}\n", batch ? "batch" : "task", id)
+               : fmt::format("{}\n", id));
+    flushOutput();
+  } catch (const Error&) {
+    cancel(client, id);
+    throw;
+  }
 }
 
 // The message refers to nothing of this process: it may be made before a daemon is started.
@@ -120,7 +135,7 @@ int submitVerb(int argc, char** argv) {
                      .delimiter = options.nulSeparated ? '\0' : '\n'});
     auto client = connectOrStart(options.common);
     const std::uint64_t id = each.open(client);
-    printId(id, true, options.common.json);
+    printId(client, id, true, options.common.json);
     each.addAll(client);
     return options.wait ? waitFor(client, id, options.task.refuseToWait) : 0;
   }
@@ -128,7 +143,7 @@ int submitVerb(int argc, char** argv) {
   writeSubmit(options, arguments.words(), request);
   auto client = connectOrStart(options.common);
   const std::uint64_t id = send(client, request);
-  printId(id, false, options.common.json);
+  printId(client, id, false, options.common.json);
   return options.wait ? waitFor(client, id, options.task.refuseToWait) : 0;
 }
 

@@ -55,6 +55,15 @@ TEST_F(Logs, KeepEveryByte) {
   EXPECT_EQ(out_, bytes);
 }
 
+TEST_F(Logs, CanBeMadeOfPiecesOfLines) {
+  const auto transform = [](const ipc::LogHeader& header, std::string_view piece) {
+    return std::to_string(header.stream) + "<" + std::string(piece) + ">";
+  };
+  show({.timestamps = true, .transform = transform}, {{kOut, "par"}, {kErr, "x"}, {kOut, "tial\nb\n"}}, 1);
+  EXPECT_EQ(out_, "2<x>1<b\n>") << "all to stdout, without the first line";
+  EXPECT_EQ(err_, "");
+}
+
 TEST_F(Logs, HaveTheTimeOnceALine) {
   show({.timestamps = true}, {{kOut, "par"}, {kErr, "x"}, {kOut, "tial\nb\n"}});
   EXPECT_EQ(out_, "2026-01-31T12:00:00.123456Z partial\n2026-01-31T12:00:00.123456Z b\n");

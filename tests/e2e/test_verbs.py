@@ -70,6 +70,21 @@ class Usage(baton.TestCase):
             self.assertNotIn(b"\x1b", result.stderr)
             self.assertIn(b"\\x1b[2J", result.stderr)
 
+    def test_options_of_other_tools_get_a_hint(self):
+        self.check("map", "-I{}", "echo", says="there is no -I: {} stands for the value")
+        self.check("map", "-n1", "echo", says="there is no -n: each value")
+        self.check("map", "--eta", "echo", says="--bar")
+
+    def test_json_everywhere(self):
+        for verb in ("run", "map"):
+            self.check("--json", verb, "true", says=f"{verb}: --json: stdout is what the commands print")
+        for verb in ("cancel", "kill", "hold", "release"):
+            self.check("--json", verb, "1", says="no daemon is running")
+        self.check("--json", "logs", "1", says="no daemon is running")
+        for verb in ("drain", "resume"):
+            self.check(verb, "--json", says="no daemon is running")
+        self.assertEqual(self.ctl("--json", "stop").returncode, 0)
+
     def test_help_is_there_for_every_verb(self):
         text = self.run_ok("--help").decode()
         verbs = re.findall(r"^  ([a-z]+) +\S", text.partition("\nOptions")[0], re.MULTILINE)
@@ -420,10 +435,28 @@ class Streams(baton.TestCase):
 
     def test_full_disk_is_an_error(self):
         self.run_ok("submit", "true")
-        with open("/dev/full", "wb") as full:
-            result = self.ctl("list", stdout=full)
+        for args in (["list"], ["config"], ["show", "last", "--json"], ["--help"], ["wait", "--help"]):
+            with open("/dev/full", "wb") as full:
+                result = self.ctl(*args, stdout=full)
+            self.assertEqual(result.returncode, 125, args)
+            self.assertIn(b"No space left on device", result.stderr)
+
+    def test_a_task_whose_id_cannot_be_told_is_not_left_behind(self):
+        for args, lines in ((["sleep", "1000"], b""), (["--each", "-", "sleep"], b"1000\n1000\n")):
+            with open("/dev/full", "wb") as full:
+                result = self.ctl("submit", *args, input=lines, stdout=full)
+            self.assertEqual((result.returncode, result.stderr.count(b"\n")), (125, 1))
+            baton.wait_until(lambda: not self.daemon.json("list", "--unfinished"), "it is cancelled")
+
+    def test_closed_descriptors_stay_closed(self):
+        self.run_ok("submit", "true")
+        for args in ("list", "status", "map echo ::: 1", "submit true", "--help"):
+            result = subprocess.run(["sh", "-c", f"exec batonctl {args} <&- >&-"], env=self.daemon.env, stderr=subprocess.PIPE,
+                                    cwd=self.path("work"), timeout=baton.TIMEOUT)
+            self.assertEqual((result.returncode, result.stderr.count(b"\n")), (125, 1), result)
+            self.assertIn(b"Bad file descriptor", result.stderr)
+        result = subprocess.run(["sh", "-c", "exec batonctl map echo <&-"], env=self.daemon.env, stderr=subprocess.PIPE)
         self.assertEqual(result.returncode, 125)
-        self.assertIn(b"No space left on device", result.stderr)
 
     def test_ctrl_c_leaves_the_task_alone(self):
         id = self.run_ok("submit", "sleep", "1000").decode().strip()
