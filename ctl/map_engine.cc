@@ -56,6 +56,7 @@ MapEngine::End MapEngine::run() {
     while (!flushOutput() && !abandoned_) turn();
   }
   bar_.finish(progress());
+  if (!endSignal_ && cut_) endSignal_ = softSignal_;
   return {halt_.exitCode(), endSignal_};
 }
 
@@ -119,7 +120,7 @@ void MapEngine::feed() {
     if (readyBytes_ > kMaxAdditionBytes) give(std::exchange(ready_, {}));
   }
   if (!ready_.empty() || inputEnded_) give(std::exchange(ready_, {}));
-  if (inputEnded_) endInput();
+  learnTotal();
 }
 
 void MapEngine::open() {
@@ -161,7 +162,7 @@ void MapEngine::give(std::vector<MapJob> jobs) {
   additions_.insert(client_->send(message));
 }
 
-void MapEngine::endInput() {
+void MapEngine::learnTotal() {
   const auto total = jobs_.total();
   if (total && stopping_ == Stopping::no) {
     const auto go = halt_.setTotal(*total);
@@ -189,7 +190,8 @@ void MapEngine::turn() {
     if (fromDaemon.events == 0) fromDaemon.fd = -1;
   }
   if (signals_) fromSignals = {signals_->fd(), POLLIN, 0};
-  if (inputBlocks_) fromInput = {jobs_.waitFd(), POLLIN, 0};
+  const int ahead = bar_.enabled() && !inputEnded_ ? jobs_.readAhead() : -1;
+  if (inputBlocks_ || ahead >= 0) fromInput = {inputBlocks_ ? jobs_.waitFd() : ahead, POLLIN, 0};
   if (!flushed && out_.pending() > 0) toOut = {out_.fd(), POLLOUT, 0};
   if (!flushed && err_.pending() > 0) toErr = {err_.fd(), POLLOUT, 0};
   if (::poll(polled.data(), polled.size(), timeoutMs()) < 0 && errno != EINTR) {

@@ -54,7 +54,7 @@ class MapEngine {
   bool pull();
   void open();
   void give(std::vector<MapJob> jobs);
-  void endInput();
+  void learnTotal();
   std::uint32_t freeSlot() const;
 
   // What comes back.
@@ -67,6 +67,7 @@ class MapEngine {
 
   // Stopping early, and signals.
   void stop(Stopping how);
+  void askForWaiting(std::uint64_t after);
   void takeSignals();
   void takeSignal(int signal);
   void suspend();
@@ -111,6 +112,8 @@ class MapEngine {
   bool abandoned_ = false;  // a second Ctrl-C
   Stopping stopping_ = Stopping::no;
   std::optional<int> endSignal_;
+  std::optional<int> softSignal_;  // starts no more: ends us only if that left something undone
+  bool cut_ = false;               // not all of the input was, or will be, run
   std::uint64_t done_ = 0;
   bool saidNul_ = false;
 };

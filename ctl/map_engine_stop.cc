@@ -13,6 +13,8 @@ void MapEngine::stop(Stopping how) {
   }
   const bool first = stopping_ == Stopping::no;
   stopping_ = how;
+  const bool allMade = lastGiven_ || jobs_.total() == jobs_.made();
+  cut_ = cut_ || !allMade || !ready_.empty();
   inputEnded_ = true;
   inputBlocks_ = false;
   ready_.clear();
@@ -33,10 +35,16 @@ void MapEngine::stop(Stopping how) {
   }
   // What has not started is held, so that the list of it stays true, and then taken back.
   holdAll(true);
+  askForWaiting(0);
+}
+
+void MapEngine::askForWaiting(std::uint64_t after) {
+  ipc::Message message;
   auto list = message.frame().initList();
   list.setBatch(batch_);
   list.setUnfinished(true);
-  constexpr unsigned kMostRows = 1000;  // more than the window ever holds
+  list.setAfter(after);
+  constexpr unsigned kMostRows = 1000;  // of a listing
   list.setLimit(kMostRows);
   listRequest_ = client_->send(message);
 }
@@ -49,9 +57,11 @@ void MapEngine::takeListing(ipc::wire::Listing::Reader listing) {
       waiting.push_back(row.getTask().getIndex());
     }
   }
+  if (listing.getNext() != 0) askForWaiting(listing.getNext());
   if (waiting.empty()) {
     return;
   }
+  cut_ = true;
   ipc::Message message;
   auto refs = message.frame().initCancel().initSelection().initRefs(static_cast<unsigned>(waiting.size()));
   for (unsigned i = 0; i < refs.size(); ++i) {
@@ -77,6 +87,7 @@ void MapEngine::takeSignal(int signal) {
     case SIGTERM:
     case SIGHUP:
       if (stopping_ == Stopping::no) {
+        softSignal_ = signal;
         stop(Stopping::soon);
         if (!abandoned_) {
           say("SIG" + signalName(signal) +

@@ -36,7 +36,9 @@ class MapJobs {
 
   // To be polled for input when next() would block.
   int waitFd() const { return input_.waitFd(); }
+  int readAhead() { return input_.readAhead(); }
   std::optional<std::uint64_t> total() const { return input_.total(); }
+  std::uint64_t made() const { return made_; }
   bool readsStdin() const { return input_.readsStdin(); }
   // A value had a NUL that was replaced.
   bool replacedNul() const { return input_.replacedNul(); }

@@ -8,6 +8,48 @@ namespace {
 // A job that waits costs a process and no core; 32 at once is what people give `xargs -P` for downloads.
 constexpr std::uint32_t kDefaultIoJobs = 32;
 
+constexpr const char* kReplaced = "{} stands for the value wherever you write it";
+constexpr const char* kOneEach = "each value is a job of its own";
+constexpr const char* kNothing = "without a value nothing is run";
+constexpr const char* kLines = "a value ends at a newline, or with -0 at a NUL: `tr , '\\n'` makes it so";
+constexpr const char* kBar = "--bar shows progress";
+constexpr const char* kGrouped =
+    "what a job prints is shown when it has ended, with -k the first one's as it comes";
+constexpr const char* kDry = "--dry-run prints the lines, --joblog FILE keeps those that were run";
+constexpr const char* kLater = "not yet";
+
+constexpr Arguments::Foreign kForeign[] = {{"-I", kReplaced},
+                                           {"-i", kReplaced},
+                                           {"--replace", kReplaced},
+                                           {"-n", kOneEach},
+                                           {"-N", kOneEach},
+                                           {"-L", kOneEach},
+                                           {"-l", kOneEach},
+                                           {"--max-args", kOneEach},
+                                           {"--max-lines", kOneEach},
+                                           {"-X", kOneEach},
+                                           {"-m", kOneEach},
+                                           {"-r", kNothing},
+                                           {"--no-run-if-empty", kNothing},
+                                           {"-d", kLines},
+                                           {"--delimiter", kLines},
+                                           {"--eta", kBar},
+                                           {"--progress", kBar},
+                                           {"-u", kGrouped},
+                                           {"--ungroup", kGrouped},
+                                           {"--line-buffer", kGrouped},
+                                           {"--lb", kGrouped},
+                                           {"-t", kDry},
+                                           {"-v", kDry},
+                                           {"--verbose", kDry},
+                                           {"--pipe", kLater},
+                                           {"--pipepart", kLater},
+                                           {"--colsep", kLater},
+                                           {"-S", kLater},
+                                           {"--sshlogin", kLater},
+                                           {"--results", kLater},
+                                           {"--resume", kLater}};
+
 constexpr Arguments::Spec kSpec{
     .verb = "map",
     .usage = "[OPTIONS] [CMD...] [::: VALUE...]",
@@ -31,15 +73,19 @@ constexpr Arguments::Spec kSpec{
         "own;\n"
         "125 baton itself. Ctrl-C ends the running jobs. TERM starts no more; a second one ends them.\n"
         "\n"
+        "docs/map.md tells what differs from GNU parallel, and how to say what you say to xargs.\n"
+        "\n"
         "Examples:\n"
         "  ls *.wav | batonctl map lame {} -o {.}.mp3\n"
         "  find . -name '*.log' -print0 | batonctl map -0 --bar gzip -9\n"
         "  batonctl map --io -j 64 -k --tag curl -sI ::: https://example.org https://example.net\n"
         "  batonctl map --halt now,fail=1 --joblog tests.tsv ./test --seed {} ::: $(seq 1000)",
-    .words = Arguments::Words::command};
+    .words = Arguments::Words::command,
+    .foreign = kForeign};
 
 void declare(MapOptions& options, Arguments& arguments) {
-  arguments.option("-j,--jobs", "N", "jobs at once: 8, -1 (slots but one), 75% (default: 100%)",
+  arguments.option("-j,-P,--jobs,--max-procs", "N",
+                   "jobs at once: 8, -1 (slots but one), 75% (default: 100%)",
                    [&options](const std::string& text) {
                      options.jobs = JobCount::parse(text);
                      options.jobsAsked = true;
@@ -80,7 +126,8 @@ bool parseMapOptions(MapOptions& options, int argc, char** argv) {
     return false;
   }
   options.task.check();
-  if (options.task.io && !options.jobsAsked) options.jobs = {JobCount::Kind::number, kDefaultIoJobs};
+  // 0: as many as the pool takes, which is fewer than its slots with --cpus.
+  if (!options.jobsAsked) options.jobs = {JobCount::Kind::number, options.task.io ? kDefaultIoJobs : 0};
   options.commandLine = map::splitCommandLine(arguments.words(), options.files);
   return true;
 }

@@ -11,13 +11,17 @@
 namespace baton::ctl {
 namespace {
 
+// Tagged as the jobs' own output would be, which is what GNU parallel does.
 void printLines(const MapOptions& options, const ipc::Surroundings& surroundings) {
   MapJobs jobs(options, surroundings);
+  map::Output output({.tag = options.tag}, [](int, std::string_view bytes) { print(bytes); });
   MapJob job;
   while (true) {
     switch (jobs.next(job, 1)) {
       case map::Pull::record:
-        print(job.line + "\n");
+        output.begin(job.sequence, std::move(job.tag));
+        output.write(job.sequence, map::Output::Stream::out, job.line + "\n");
+        output.end(job.sequence);
         break;
       case map::Pull::end:
         return;

@@ -70,9 +70,9 @@ MapWindow::MapWindow(const JobCount& jobs, const Capacity& capacity, bool exact)
     notice_ = fmt::format("at most {} IO jobs run at once (config io_tasks), not {}", most, asked);
   } else {
     notice_ = fmt::format(
-        "{} jobs run at once, not {}: more than the {} slot{} would only slow each other down; "
+        "{} job{} at once, not {}: more than the {} slot{} would only slow each other down; "
         "for jobs that wait rather than compute say --io",
-        jobs_, asked, capacity.slots, capacity.slots == 1 ? "" : "s");
+        jobs_, jobs_ == 1 ? "" : "s", asked, capacity.slots, capacity.slots == 1 ? "" : "s");
   }
 }
 

@@ -21,7 +21,7 @@ std::uint64_t saturatingProduct(std::uint64_t a, std::uint64_t b) {
 Input::Input(std::vector<Source> sources, InputOptions options) : options_(options) {
   for (std::size_t i = 0; i < sources.size(); ++i) {
     const bool isAlone = i + 1 == sources.size() || !sources[i + 1].linked;
-    if (i == 0 && sources[i].isFile && isAlone) {
+    if (i == 0 && sources[i].isFile && isAlone && !options_.countFirst) {
       head_ = open(sources[i]);
     } else {
       hold(std::move(sources[i]));
@@ -78,9 +78,13 @@ Pull Input::loadPending() {
     }
     heldBytes_ += record.size() + sizeof(std::string);
     if (heldBytes_ > options_.heldBytes) {
+      const std::string more = " more than " + std::to_string(options_.heldBytes >> 20) + " MiB; ";
       throw Error(Code::tooLarge,
-                  "input sources after the first one are held in memory, and these need more than " +
-                      std::to_string(options_.heldBytes >> 20) + " MiB; name the largest one first");
+                  options_.countFirst
+                      ? "all input is held in memory to know how much a percentage is, and it needs" + more +
+                            "say a number of jobs instead"
+                      : "input sources after the first one are held in memory, and these need" + more +
+                            "name the largest one first");
     }
     axes_[pending.axis].values[pending.source].push_back(std::move(record));
   }
@@ -125,9 +129,34 @@ bool Input::stepAxes() {
   return false;
 }
 
+int Input::readAhead() {
+  std::string record;
+  while (head_ && !headRead_ && aheadBytes_ < options_.readAheadBytes) {
+    const Pull pull = head_->next(record);
+    if (pull == Pull::wouldBlock) return head_->fd();
+    headRead_ = pull == Pull::end;
+    if (headRead_) break;
+    aheadBytes_ += record.size() + sizeof(std::string);
+    ahead_.push_back(std::move(record));
+  }
+  return -1;
+}
+
+Pull Input::readHead() {
+  if (ahead_.empty()) {
+    const Pull pull = headRead_ ? Pull::end : head_->next(headRecord_);
+    headRead_ = pull == Pull::end;
+    return pull;
+  }
+  headRecord_ = std::move(ahead_.front());
+  ahead_.pop_front();
+  aheadBytes_ -= headRecord_.size() + sizeof(std::string);
+  return Pull::record;
+}
+
 Pull Input::nextHead() {
   if (headEnded_) return Pull::end;
-  const Pull pull = head_->next(headRecord_);
+  const Pull pull = readHead();
   if (pull == Pull::wouldBlock) {
     waitFd_ = head_->fd();
     return pull;
@@ -151,9 +180,10 @@ void Input::fill(Arguments& arguments) const {
 }
 
 std::optional<std::uint64_t> Input::total() const {
-  if (!settled_ || (head_ && !headEnded_)) return std::nullopt;
-  if (head_) return saturatingProduct(headRecords_, combinations_);
-  return axesEmpty_ ? 0 : combinations_;
+  if (!settled_ || (head_ && !headRead_)) return std::nullopt;
+  if (!head_) return axesEmpty_ ? 0 : combinations_;
+  const std::uint64_t records = headRecords_ + ahead_.size();
+  return saturatingProduct(records == 0 && !axesEmpty_ ? 1 : records, combinations_);
 }
 
 bool Input::replacedNul() const {

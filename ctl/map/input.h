@@ -1,12 +1,13 @@
 // The jobs' arguments, one job at a time: all combinations of the sources, the last source varying fastest.
 //
 // A file or stdin that comes first is read as jobs are asked for, so it may be endless; further ones are held
-// in memory (at most 256 MiB) since they are gone through many times. An empty source among others counts as
-// one empty value.
+// in memory (at most 256 MiB) since they are gone through many times, and so is the first one if the number
+// of jobs must be known before the first of them. An empty source among others counts as one empty value.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +22,9 @@ namespace baton::ctl::map {
 struct InputOptions {
   char delimiter = '\n';                           // '\0' for -0; for files and stdin only
   int stdinFd = 0;                                 // not owned; must stay open
-  std::size_t heldBytes = std::size_t{256} << 20;  // limit of what sources after the first take
+  std::size_t heldBytes = std::size_t{256} << 20;  // limit of what sources that are held take
+  bool countFirst = false;                         // hold the first one too
+  std::size_t readAheadBytes = 0;                  // of the first one, so that total() is known early
 };
 
 class Input {
@@ -33,6 +36,9 @@ class Input {
   Pull next(Arguments& arguments);
   // To be polled for input after wouldBlock; -1 otherwise.
   int waitFd() const { return waitFd_; }
+  // Reads ahead as far as it may. Returns what to poll for input before it is worth another call; -1:
+  // nothing.
+  int readAhead();
   // How many jobs there are in all, once that is known.
   std::optional<std::uint64_t> total() const;
   // Whether stdin is one of the sources, so that jobs get /dev/null and a terminal deserves a hint.
@@ -61,6 +67,7 @@ class Input {
   // Moves the held axes to their next combination; false if that is the first one again.
   bool stepAxes();
   Pull nextHead();
+  Pull readHead();
   void fill(Arguments& arguments) const;
 
   InputOptions options_;
@@ -73,6 +80,9 @@ class Input {
   std::uint64_t headRecords_ = 0;
   bool headWanted_ = true;  // the combinations with headRecord_ are through
   bool headEnded_ = false;
+  std::deque<std::string> ahead_;  // records of head_ read ahead
+  std::size_t aheadBytes_ = 0;
+  bool headRead_ = false;  // to its end
 
   std::vector<Axis> axes_;  // without the head
   std::vector<Pending> pending_;

@@ -103,7 +103,9 @@ std::vector<std::string> ShellLine::toArgv(const std::string& line) {
     }
   }
   checkWord(line);
-  return {shell_.path, "-c", line};
+  // A shell takes a line that begins like an option for one.
+  const bool likeOption = line.starts_with('-') || line.starts_with('+');
+  return {shell_.path, "-c", likeOption ? " " + line : line};
 }
 
 bool ShellLine::mayBeDirect(const std::string& program) {

@@ -102,6 +102,51 @@ TEST_F(MapInput, ReadsNoFurtherThanItIsAsked) {
   EXPECT_LT(::lseek(file.get(), 0, SEEK_CUR), 200000);
 }
 
+TEST_F(MapInput, ReadsAheadToKnowTheTotal) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const shm::Fd in(ends[0]);
+  shm::Fd out(ends[1]);
+  Input input(splitCommandLine({"echo", "::::", "-", ":::", "x", "y"}).sources,
+              {.stdinFd = in.get(), .readAheadBytes = 1 << 20});
+  Arguments arguments;
+  ASSERT_EQ(::write(out.get(), "1\n2\n3\n", 6), 6);
+  ASSERT_EQ(input.next(arguments), Pull::record);
+  EXPECT_EQ(input.readAhead(), in.get()) << "to be polled: more may come";
+  EXPECT_EQ(input.total(), std::nullopt);
+  out.reset();
+  EXPECT_EQ(input.readAhead(), -1);
+  EXPECT_EQ(input.total(), 6u);
+  std::vector<Arguments> rest;
+  while (input.next(arguments) == Pull::record) rest.push_back(arguments);
+  EXPECT_EQ(rest, (std::vector<Arguments>{{"1", "y"}, {"2", "x"}, {"2", "y"}, {"3", "x"}, {"3", "y"}}));
+  EXPECT_EQ(input.total(), 6u);
+}
+
+TEST_F(MapInput, ReadsAheadNoFurtherThanItMay) {
+  const shm::Fd zeros(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  Input endless(splitCommandLine({"echo"}).sources,
+                {.delimiter = '\0', .stdinFd = zeros.get(), .readAheadBytes = 1000});
+  EXPECT_EQ(endless.readAhead(), -1);
+  Arguments arguments;
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(endless.next(arguments), Pull::record);
+  EXPECT_EQ(endless.total(), std::nullopt);
+}
+
+TEST_F(MapInput, CountsBeforeTheFirstJobIfAsked) {
+  const shm::Fd in = test::temporaryFile("1\n2\n3\n");
+  Input input(splitCommandLine({"echo"}).sources, {.stdinFd = in.get(), .countFirst = true});
+  Arguments arguments;
+  ASSERT_EQ(input.next(arguments), Pull::record);
+  EXPECT_EQ(arguments, Arguments{"1"});
+  EXPECT_EQ(input.total(), 3u);
+  EXPECT_TRUE(input.readsStdin());
+  const shm::Fd zeros(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+  Input endless(splitCommandLine({"echo"}).sources,
+                {.delimiter = '\0', .stdinFd = zeros.get(), .heldBytes = 100'000, .countFirst = true});
+  EXPECT_THROW(static_cast<void>(endless.next(arguments)), Error);
+}
+
 TEST_F(MapInput, CombinesAnEndlessFirstSourceWithOthers) {
   const shm::Fd zeros(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
   Input endless(splitCommandLine({"echo", "::::", "-", "xy", ":::", "1", "2"}).sources, {'\0', zeros.get()});

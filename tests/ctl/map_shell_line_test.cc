@@ -51,6 +51,11 @@ TEST(MapShellLine, LeavesToTheShellWhatOnlyItUnderstands) {
   }
 }
 
+TEST(MapShellLine, IsNoOptionOfTheShell) {
+  EXPECT_EQ(argv("-x a"), (Words{"/bin/bash", "-c", " -x a"}));
+  EXPECT_EQ(argv("+e a"), (Words{"/bin/bash", "-c", " +e a"}));
+}
+
 TEST(MapShellLine, TakesAnAssignmentForNoProgram) {
   EXPECT_EQ(plainWords("A=1 cat"), std::nullopt);
   EXPECT_EQ(plainWords("dd a=1"), (Words{"dd", "a=1"}));
