@@ -223,7 +223,7 @@ class Readers(Map, baton.TestCase):
         self.wait_nothing_runs()
 
     def test_a_slow_reader_holds_the_jobs_back(self):
-        bytes, jobs = 1_000_000, 300
+        bytes, jobs = 1_000_000, 100
         ran = self.fresh("ran")
         process = self.map(f"touch {ran}/{{}}; head -c {bytes} /dev/zero", ":::", *map(str, range(jobs)), stdout=subprocess.PIPE)
         os.read(process.stdout.fileno(), 1)
