@@ -191,14 +191,14 @@ class Input(Map, baton.TestCase):
         self.assertEqual(process.wait(timeout=baton.TIMEOUT), 0)
 
     def test_endless_input_does_not_grow(self):
-        length = 1000  # of a line, so that a value kept would be seen
+        length = 2000  # of a line, so that a value kept would be seen
         endless = subprocess.Popen(["yes", "x" * length], stdout=subprocess.PIPE)
         self.addCleanup(endless.wait)
         self.addCleanup(endless.stdout.close)
         self.addCleanup(endless.kill)
         process = self.map("/bin/echo", stdin=endless.stdout, stdout=subprocess.PIPE)
         seen, sizes = 0, []
-        for jobs in (1000, 6000):
+        for jobs in (500, 2500):
             while seen < jobs * (length + 1):
                 chunk = os.read(process.stdout.fileno(), 65536)
                 self.assertTrue(chunk)
@@ -208,7 +208,7 @@ class Input(Map, baton.TestCase):
         process.stdout.close()
         process.wait(timeout=baton.TIMEOUT)
         for before, after in zip(*sizes):
-            self.assertLess(after, before + 2048, "KiB; the values alone are 5000")
+            self.assertLess(after, before + 2048, "KiB; the values alone are 4000")
         self.wait_nothing_runs()
 
     @staticmethod
@@ -217,7 +217,7 @@ class Input(Map, baton.TestCase):
             return int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
 
     def test_many_short_jobs(self):
-        lines = b"".join(b"%d\n" % n for n in range(3000))
+        lines = b"".join(b"%d\n" % n for n in range(1000))
         self.assertEqual(self.run_ok("map", "-k", "/bin/echo", input=lines, timeout=5 * baton.TIMEOUT), lines)
 
     def test_a_nul_in_a_line_is_told(self):
