@@ -109,6 +109,10 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
     tidy_.enable(logs_.busy());
   });
   statusTimer_ = loop_.onTimer([this] { tellSystemd(); });
+  ageTimer_ = loop_.onTimer([this] {
+    registry_.dropAged(monotonicNow());
+    ageWatched_ = false;
+  });
   for (const int signal : {SIGTERM, SIGINT}) {
     signals_.push_back(loop_.onSignal(signal, [this] { stop(stopping_); }));
   }
@@ -156,6 +160,7 @@ void Daemon::endOfTurn() {
   server_.flush();
   pool_.flush();
   watchIdle();
+  watchAge();
   if (logs_.busy()) tidy_.enable(true);
   if (stopping_) finishIfDone();
 }
@@ -171,6 +176,13 @@ void Daemon::watchIdle() {
     idleTimer_.disarm();
   }
   statusTimer_.arm(std::chrono::seconds(1));
+}
+
+void Daemon::watchAge() {
+  const auto due = registry_.nextDrop();
+  if (ageWatched_ || !due) return;
+  ageWatched_ = true;
+  ageTimer_.arm(std::max(std::chrono::nanoseconds::zero(), *due - monotonicNow()));
 }
 
 void Daemon::tellSystemd() {
@@ -260,6 +272,7 @@ std::vector<std::string> Daemon::reload() {
   scheduler_.setSlots(count.slots, monotonicNow());
   pool_.setOptions(poolOptions());
   registry_.setRetention(retentionOf(config));
+  ageWatched_ = false;
   contexts_.setLimit(config.contextBytes);
   logs_.setLimits(config.logTotal, config.logPerTask);
   server_.setMaxConnections(config.connections);

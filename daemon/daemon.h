@@ -47,6 +47,7 @@ class Daemon final : public Control {
   enum class End { no, draining, cancelling, killing };
   void endOfTurn();
   void watchIdle();
+  void watchAge();
   void cancelAll();
   void endNow();
   void finishIfDone();
@@ -87,6 +88,8 @@ class Daemon final : public Control {
   Source idleTimer_;
   Source endTimer_;
   Source tidy_;
+  Source ageTimer_;
+  bool ageWatched_ = false;
   Source statusTimer_;
   std::vector<Source> signals_;
 };

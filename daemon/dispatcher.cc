@@ -100,7 +100,7 @@ void Dispatcher::closeBatch(Batch& batch) {
   if (batch.ended()) {
     batch.endedNs = calendarNowNs();
     observer_->batchEnded(batch);
-    registry_.retire(batch);
+    registry_.retire(batch, monotonicNow());
   }
 }
 
@@ -265,11 +265,11 @@ void Dispatcher::finish(Task& task, Outcome outcome) {
     Batch* batch = ended->batch;
     if (batch != nullptr) batch->highestCode = std::max(batch->highestCode, exitCodeOf(*ended->outcome));
     observer_->taskEnded(*ended);
-    registry_.retire(*ended);
+    registry_.retire(*ended, monotonicNow());
     if (batch != nullptr && batch->ended()) {
       batch->endedNs = calendarNowNs();
       observer_->batchEnded(*batch);
-      registry_.retire(*batch);
+      registry_.retire(*batch, monotonicNow());
     }
   });
 }

@@ -85,10 +85,9 @@ std::uint64_t Registry::unfinished(Uid uid) const {
   return found == unfinishedOf_.end() ? 0 : found->second;
 }
 
-void Registry::retire(Task& task) {
+void Registry::retire(Task& task, std::chrono::nanoseconds now) {
   if (task.batch == nullptr) {
-    finishedEntries_.push_back(task.number);
-    while (finishedEntries_.size() > retention_.entries) dropOldestEntry();
+    keep({task.number, now});
     return;
   }
   // The client of an attached batch has been told how each task ended; what went wrong is kept for `show`.
@@ -97,6 +96,25 @@ void Registry::retire(Task& task) {
     return;
   }
   finishedTasks_.push_back(task.key);
+  dropExcess();
+}
+
+void Registry::retire(Batch& batch, std::chrono::nanoseconds now) {
+  keep({batch.number, now});
+}
+
+void Registry::keep(const Finished& finished) {
+  finishedEntries_.push_back(finished);
+  dropExcess();
+}
+
+void Registry::setRetention(const Retention& retention) {
+  retention_ = retention;
+  dropExcess();
+}
+
+void Registry::dropExcess() {
+  while (finishedEntries_.size() > retention_.entries) dropOldestEntry();
   while (finishedTasks_.size() > retention_.tasks) {
     const TaskId oldest = finishedTasks_.front();
     finishedTasks_.pop_front();
@@ -104,23 +122,17 @@ void Registry::retire(Task& task) {
   }
 }
 
-void Registry::retire(Batch& batch) {
-  finishedEntries_.push_back(batch.number);
-  while (finishedEntries_.size() > retention_.entries) dropOldestEntry();
+std::optional<std::chrono::nanoseconds> Registry::nextDrop() const {
+  if (finishedEntries_.empty()) return std::nullopt;
+  return finishedEntries_.front().at + retention_.age;
 }
 
-void Registry::dropAged(std::uint64_t nowNs) {
-  const auto age = static_cast<std::uint64_t>(retention_.age.count());
-  while (!finishedEntries_.empty() && age > 0) {
-    const Entry& oldest = entries_.at(finishedEntries_.front());
-    const std::uint64_t ended = oldest.task != nullptr ? oldest.task->endedNs : oldest.batch->endedNs;
-    if (ended + age > nowNs) return;
-    dropOldestEntry();
-  }
+void Registry::dropAged(std::chrono::nanoseconds now) {
+  while (nextDrop().value_or(std::chrono::nanoseconds::max()) <= now) dropOldestEntry();
 }
 
 void Registry::dropOldestEntry() {
-  const auto found = entries_.find(finishedEntries_.front());
+  const auto found = entries_.find(finishedEntries_.front().number);
   finishedEntries_.pop_front();
   if (found == entries_.end()) return;
   if (found->second.task != nullptr) {

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <unordered_map>
 
 #include "daemon/ids.h"
@@ -47,12 +48,15 @@ class Registry {
   // The only way a state changes: keeps the counts.
   void setState(Task& task, State state);
   // To be called once a task has ended and everyone has been told; it and older ones may be dropped by it.
-  void retire(Task& task);
+  // Times here are monotonic, so that nothing is lost when somebody sets the clock.
+  void retire(Task& task, std::chrono::nanoseconds now);
   // The same for a batch, once it has ended.
-  void retire(Batch& batch);
-  // Drops what is older than the retention's age.
-  void dropAged(std::uint64_t nowNs);
-  void setRetention(const Retention& retention) { retention_ = retention; }
+  void retire(Batch& batch, std::chrono::nanoseconds now);
+  // Drops what ended longer ago than the retention's age.
+  void dropAged(std::chrono::nanoseconds now);
+  // When the oldest is to be dropped; nullopt: there is none.
+  std::optional<std::chrono::nanoseconds> nextDrop() const;
+  void setRetention(const Retention& retention);
 
   std::uint64_t count(State state) const { return counts_[static_cast<std::size_t>(state)]; }
   // Not ended.
@@ -66,7 +70,14 @@ class Registry {
   std::function<void(const Task&)> onDrop;
 
  private:
+  struct Finished {
+    std::uint64_t number;
+    std::chrono::nanoseconds at;
+  };
+
   void drop(Task& task);
+  void keep(const Finished& finished);
+  void dropExcess();
   void dropOldestEntry();
   Task& makeTask(Uid uid);
 
@@ -74,8 +85,8 @@ class Registry {
   Retention retention_;
   std::unordered_map<TaskId, Task> tasks_;
   std::map<std::uint64_t, Entry> entries_;
-  std::deque<std::uint64_t> finishedEntries_;  // oldest first
-  std::deque<TaskId> finishedTasks_;           // those of batches, oldest first; may hold dropped ones
+  std::deque<Finished> finishedEntries_;  // oldest first
+  std::deque<TaskId> finishedTasks_;      // those of batches, oldest first; may hold dropped ones
   std::unordered_map<Uid, std::uint64_t> unfinishedOf_;
   std::array<std::uint64_t, kStates> counts_{};
   TaskId lastKey_ = 0;
