@@ -278,6 +278,9 @@ std::string toJson(wire::Status::Reader status) {
   json["strays"] = status.getStrays();
   json["connections"] = status.getConnections();
   json["bad_frames"] = status.getBadFrames();
+  json["slow_closed"] = status.getSlowClosed();
+  json["in_flight_bytes"] = status.getInFlightBytes();
+  json["in_flight_limit_bytes"] = status.getInFlightLimitBytes();
   json["draining"] = status.getDraining();
   json["stopping"] = status.getStopping();
   json["contexts"] = status.getContexts();

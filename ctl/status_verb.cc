@@ -55,6 +55,11 @@ std::string connectionsText(Status::Reader status) {
   std::string text = fmt::format("{}", status.getConnections());
   if (status.getBadFrames() > 0)
     text += fmt::format(", {} closed for protocol violations", status.getBadFrames());
+  if (status.getSlowClosed() > 0) text += fmt::format(", {} for being too slow", status.getSlowClosed());
+  if (status.getInFlightBytes() > 0) {
+    text += fmt::format("; {} of {} in flight", ipc::formatSize(status.getInFlightBytes()),
+                        ipc::formatSize(status.getInFlightLimitBytes()));
+  }
   return text;
 }
 

@@ -12,8 +12,8 @@ Closer::~Closer() {
   shared_->wake.notify_one();
 }
 
-bool Closer::close(shm::Fd fd) {
-  if (!fd) return true;
+void Closer::close(shm::Fd fd) {
+  if (!fd) return;
   if (!shared_) {
     shared_ = std::make_shared<Shared>();
     sigset_t all;
@@ -35,13 +35,14 @@ bool Closer::close(shm::Fd fd) {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   const std::lock_guard lock(shared_->mutex);
-  if (shared_->waiting.size() >= kMaxWaiting) {
-    [[maybe_unused]] const int leaked = fd.release();
-    return false;
-  }
   shared_->waiting.push_back(std::move(fd));
   shared_->wake.notify_one();
-  return true;
+}
+
+bool Closer::stuck() const {
+  if (!shared_) return false;
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->waiting.size() >= kStuck;
 }
 
 }  // namespace baton::daemon

@@ -20,12 +20,14 @@ class Closer {
   Closer(const Closer&) = delete;
   Closer& operator=(const Closer&) = delete;
 
-  // Any thread. False: too many wait already because a close is stuck; the descriptor is leaked, and no more
-  // should be taken.
-  bool close(shm::Fd fd);
+  // Any thread. What waits is bounded by the descriptors that a process may have.
+  void close(shm::Fd fd);
+  // A close hangs, and so many wait behind it that no more foreign ones should be taken.
+  bool stuck() const;
 
  private:
-  static constexpr std::size_t kMaxWaiting = 1024;
+  // Beyond what clients that end at the same time leave behind; a twentieth of what some containers allow.
+  static constexpr std::size_t kStuck = 1024;
   struct Shared {
     std::mutex mutex;
     std::condition_variable wake;

@@ -288,6 +288,7 @@ std::vector<std::string> diffConfig(const Config& from, const Config& to) {
     if (before == after) continue;
     std::string line(key.name);
     line.append(": ").append(before).append(" -> ").append(after);
+    if (key.inForce == InForce::newConnections) line += " (for connections made from now on)";
     if (key.inForce == InForce::newWorkers) line += " (for workers started from now on)";
     if (key.inForce == InForce::restart) line += " (after a restart)";
     lines.push_back(line);

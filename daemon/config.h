@@ -33,6 +33,10 @@ struct Config {
   std::chrono::nanoseconds finishedAge = std::chrono::hours(7 * 24);
   std::uint64_t contextBytes = 64ULL << 20;
   std::uint64_t connections = 256;
+  std::uint64_t inFlightBytes = 64ULL << 20;
+  std::uint64_t frameBytes = 1ULL << 20;
+  std::uint64_t frameFds = 16;
+  std::uint64_t descriptors = 4096;
 
   std::uint64_t logPerTask = 64ULL << 20;
   std::uint64_t logTotal = 1ULL << 30;

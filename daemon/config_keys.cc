@@ -3,6 +3,7 @@
 #include <array>
 
 #include "daemon/slots.h"
+#include "ipc/frame.h"
 #include "ipc/units.h"
 
 namespace baton::daemon {
@@ -107,6 +108,35 @@ constexpr std::array kKeys{
               .least = 4,
               .most = 65'536,
               .meaning = "connections of each user at once"},
+    // Two of the largest frames at least: one that comes, and an answer.
+    ConfigKey{.name = "in_flight_bytes",
+              .member = &Config::inFlightBytes,
+              .size = true,
+              .least = 2 * kMiB,
+              .most = kTiB,
+              .meaning = "memory of each user for requests that come and answers not yet read"},
+    // A context that travels in a frame takes 256 KiB. What a client builds, and what it takes, ends at 1M.
+    ConfigKey{.name = "frame_bytes",
+              .member = &Config::frameBytes,
+              .size = true,
+              .least = kMiB / 2,
+              .most = ipc::kMaxFrameBytes,
+              .inForce = InForce::newConnections,
+              .meaning = "the largest request that is taken"},
+    // A parcel and a context are the most that a request of ours has.
+    ConfigKey{.name = "frame_fds",
+              .member = &Config::frameFds,
+              .least = 2,
+              .most = ipc::kMaxFds,
+              .inForce = InForce::newConnections,
+              .meaning = "descriptors that may come with a request"},
+    // A connection each for 256 of `run`, and room for a program that waits for thousands; a fifth of the 20,000
+    // that some containers allow a process.
+    ConfigKey{.name = "descriptors",
+              .member = &Config::descriptors,
+              .least = 16,
+              .most = 1'000'000,
+              .meaning = "tasks of each user that may wait with descriptors of theirs, as `run` does"},
     ConfigKey{.name = "log_per_task",
               .member = &Config::logPerTask,
               .size = true,

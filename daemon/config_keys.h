@@ -13,7 +13,7 @@
 namespace baton::daemon {
 
 // What `reload` does with a changed value.
-enum class InForce { atOnce, newWorkers, restart };
+enum class InForce { atOnce, newConnections, newWorkers, restart };
 
 // Which member of Config; the type of the member is the type of the key.
 using ConfigMember = std::variant<std::string Config::*,               // `slots`, the only text

@@ -28,6 +28,16 @@ Retention retentionOf(const Config& config) {
   return retention;
 }
 
+ServerLimits serverLimits(const Config& config) {
+  ServerLimits limits;
+  limits.connections = config.connections;
+  limits.inFlightBytes = config.inFlightBytes;
+  limits.frameBytes = config.frameBytes;
+  limits.frameFds = config.frameFds;
+  limits.descriptors = config.descriptors;
+  return limits;
+}
+
 SchedulerOptions schedulerOptions(const Config& config, unsigned slots) {
   SchedulerOptions options;
   options.slots = slots;
@@ -81,7 +91,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_,
                  *this}),
       socket_(loop, options.places),
-      server_(loop, requests_, closer_, {config_.values().connections, [uid = ::getuid()](Uid peer) {
+      server_(loop, requests_, closer_, {serverLimits(config_.values()), [uid = ::getuid()](Uid peer) {
                                            return peer == uid || peer == 0;
                                          }}) {
   slotsReason_ = countSlots(config_.values().slots).reason;
@@ -275,7 +285,7 @@ std::vector<std::string> Daemon::reload() {
   ageWatched_ = false;
   contexts_.setLimit(config.contextBytes);
   logs_.setLimits(config.logTotal, config.logPerTask);
-  server_.setMaxConnections(config.connections);
+  server_.setLimits(serverLimits(config));
   idle_ = !idle_;
   watchIdle();
   dispatcher_.dispatch();

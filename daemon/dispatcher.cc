@@ -48,7 +48,7 @@ void Dispatcher::record(const Task& task, Record::Kind kind, std::function<void(
   store_.append(record, std::move(done));
 }
 
-void Dispatcher::submit(Task& task, shm::Fd parcel, std::function<void()> recorded) {
+void Dispatcher::submit(Task& task, HeldParcel parcel, std::function<void()> recorded) {
   task.queuedAt = monotonicNow();
   task.submittedNs = calendarNowNs();
   if (parcel) parcels_[task.key] = std::move(parcel);
@@ -123,11 +123,10 @@ void Dispatcher::dispatch() {
 }
 
 void Dispatcher::begin(Task& task, const Start& start) {
-  shm::Fd parcel;
+  HeldParcel parcel;
   if (const auto found = parcels_.find(task.key); found != parcels_.end()) {
     // Each attempt takes one set of descriptors from it.
-    if (task.attempt + 1U < task.options->attempts)
-      parcel = shm::Fd(::fcntl(found->second.get(), F_DUPFD_CLOEXEC, 3));
+    if (task.attempt + 1U < task.options->attempts) parcel = found->second.duplicate();
     if (!parcel) {
       parcel = std::move(found->second);
       parcels_.erase(found);
@@ -135,7 +134,7 @@ void Dispatcher::begin(Task& task, const Start& start) {
   }
   ++task.attempt;
   try {
-    pool_.start(task, start.slot == kNoSlot ? 0 : start.slot + 1, std::move(parcel));
+    pool_.start(task, start.slot == kNoSlot ? 0 : start.slot + 1, parcel.fd());
   } catch (const Error& error) {
     scheduler_.end(task.key, monotonicNow());
     Outcome outcome;

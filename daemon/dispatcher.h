@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "daemon/held_parcel.h"
 #include "daemon/pool.h"
 #include "daemon/registry.h"
 #include "daemon/scheduler.h"
@@ -54,7 +55,7 @@ class Dispatcher final : public PoolEvents {
 
   // A complete new record: is queued, or held. `parcel`: kept for its first attempt. `recorded` is called
   // when the store has it.
-  void submit(Task& task, shm::Fd parcel, std::function<void()> recorded);
+  void submit(Task& task, HeldParcel parcel, std::function<void()> recorded);
   void openBatch(Batch& batch, std::function<void()> recorded);
   // No more tasks will be added; ends the batch if all have ended.
   void closeBatch(Batch& batch);
@@ -124,7 +125,7 @@ class Dispatcher final : public PoolEvents {
   TaskObserver* observer_ = nullptr;
   bool frozen_ = false;
   bool dispatching_ = false;
-  std::unordered_map<TaskId, shm::Fd> parcels_;
+  std::unordered_map<TaskId, HeldParcel> parcels_;
   std::unordered_map<TaskId, Waiting> waiting_;
   std::unordered_map<TaskId, bool> toContinue_;  // stopped ones that wait for a slot -> foreground
   std::unordered_set<TaskId> delayed_;           // queued, but not before a back-off is over

@@ -112,7 +112,8 @@ Pool::Worker& Pool::spawn(Lane lane) {
        lane == Lane::io ? "--lane=io" : "--lane=cpu", "--log-last=" + std::to_string(logs_.lastBytes())});
   ++startedCount_;
   worker->pid = spawned.pid;
-  worker->connection = std::make_unique<ipc::Connection>(std::move(spawned.socket), kMaxWorkerFrameBytes);
+  worker->connection = std::make_unique<ipc::Connection>(std::move(spawned.socket),
+                                                         ipc::Intake{.maxFrameBytes = kMaxWorkerFrameBytes});
   worker->source =
       loop_.onIo(worker->connection->fd(), EPOLLIN, [this, id = worker->id](std::uint32_t events) {
         if ((events & EPOLLOUT) != 0) markDirty(id);
@@ -135,14 +136,14 @@ Pool::Worker& Pool::obtain(Lane lane) {
   return best != nullptr ? *best : spawn(lane);
 }
 
-void Pool::start(Task& task, unsigned slot, shm::Fd parcel) {
+void Pool::start(Task& task, unsigned slot, shm::Fd& parcel) {
   task.running = std::make_unique<Running>();
   task.running->slot = slot;
   task.running->secret = newSecret();
   Worker& worker = obtain(task.options->lane);
   worker.slot = slot;
   task.running->worker = worker.id;
-  assign(worker, task, std::move(parcel));
+  assign(worker, task, parcel);
 }
 
 shm::Fd Pool::openLog(Worker& worker, Task& task) {
@@ -171,7 +172,7 @@ AssignOptions Pool::assignOptions(const Worker& worker, const Task& task) const 
   return how;
 }
 
-void Pool::assign(Worker& worker, Task& task, shm::Fd parcel) {
+void Pool::assign(Worker& worker, Task& task, shm::Fd& parcel) {
   ipc::Message message;
   writeAssign(task, assignOptions(worker, task), message);
   std::uint8_t descriptors = 0;

@@ -66,8 +66,8 @@ class Pool {
   // False while workers die as soon as they are started and none is idle: a task started now could not run.
   bool canStart(Lane lane) const;
   // Gives the task to an idle worker, or starts one. `slot`: from 1, or 0 in the IO lane. `parcel`: for tasks
-  // whose output is a parcel. Sets task.running.
-  void start(Task& task, unsigned slot, shm::Fd parcel);
+  // whose output is a parcel; taken unless this throws. Sets task.running.
+  void start(Task& task, unsigned slot, shm::Fd& parcel);
   void cancel(const Task& task, std::chrono::nanoseconds grace, Cause cause);
   void signal(const Task& task, int signal, bool mainOnly);
   void continueStopped(const Task& task, bool foreground);
@@ -103,7 +103,7 @@ class Pool {
   Worker& spawn(Lane lane);
   void makeRoom(Lane lane, const Worker* except);
   void retire(Worker& worker);
-  void assign(Worker& worker, Task& task, shm::Fd parcel);
+  void assign(Worker& worker, Task& task, shm::Fd& parcel);
   AssignOptions assignOptions(const Worker& worker, const Task& task) const;
   shm::Fd openLog(Worker& worker, Task& task);
   void send(Worker& worker, ipc::Message& message);

@@ -44,7 +44,7 @@ class Requests final : public RequestHandler {
   std::shared_ptr<const TaskOptions> optionsOf(ipc::wire::TaskOptions::Reader asked) const;
   std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source,
                                            std::vector<shm::Fd>& fds);
-  shm::Fd takeParcel(const TaskOptions& options, std::vector<shm::Fd>& fds);
+  HeldParcel takeParcel(const Session& session, const TaskOptions& options, std::vector<shm::Fd>& fds);
   void checkRoom(const Session& session, std::uint64_t tasks) const;
   Task& fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
              const std::shared_ptr<const Context>& context, std::string argv);

@@ -48,6 +48,18 @@ void sendListing(ipc::Message& message, const std::vector<const Task*>& tasks,
   listing.setNext(next);
 }
 
+// A waiter is kept until what it waits for has ended: it is in flight. Half of the budget is left for frames.
+ipc::Charge chargeForWait(const Session& session, std::size_t refs) {
+  constexpr std::size_t kFixed = 512;
+  constexpr std::size_t kOfEach = 96;
+  const std::size_t bytes = kFixed + kOfEach * refs;
+  ipc::Charge charge(session.budget);
+  if (session.budget->used() + bytes > session.budget->limit() / 2 || !charge.tryRaise(bytes)) {
+    throw Error(Code::quota, "too much is waited for at once (config in_flight_bytes)");
+  }
+  return charge;
+}
+
 std::string shortName(const Task& task) {
   const auto words = splitArgv(task.argv);
   return "task " + labelOf(task) + " (" + ipc::escape(words.empty() ? "" : words.front()).substr(0, 40) + ")";
@@ -203,6 +215,7 @@ void Requests::wait(Session& session, RequestId request, ipc::wire::WaitRequest:
       if (!target.batch->ended()) wait.batches.push_back(target.batch->number);
     }
   }
+  wait.charge = chargeForWait(session, wait.all.size());
   parts_.subscriptions.open(session, request, true);
   parts_.subscriptions.wait(session, request, std::move(wait), parts_.loop);
 }
@@ -239,6 +252,9 @@ void Requests::status(Session& session, RequestId request) {
   parts_.control.fillStatus(status);
   status.setConnections(static_cast<std::uint32_t>(server_->size()));
   status.setBadFrames(server_->badFrames());
+  status.setInFlightBytes(server_->inFlightBytes());
+  status.setInFlightLimitBytes(parts_.control.config().values().inFlightBytes);
+  status.setSlowClosed(server_->slowClosed());
   reply(session, request, message);
 }
 

@@ -44,7 +44,7 @@ void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Read
   reply.setVersion(BATON_VERSION);
   reply.setSlots(parts_.scheduler.slots());
   reply.setPid(::getpid());
-  reply.setMaxFrameBytes(ipc::kMaxFrameBytes);
+  reply.setMaxFrameBytes(static_cast<std::uint32_t>(parts_.control.config().values().frameBytes));
   reply.setIoTasks(static_cast<std::uint32_t>(parts_.control.config().values().ioTasks));
   this->reply(session, request, message);
 }
@@ -89,12 +89,18 @@ std::shared_ptr<const Context> Requests::contextOf(ipc::wire::ContextSource::Rea
   return parts_.contexts.intern(message.getRoot<ipc::wire::Context>());
 }
 
-shm::Fd Requests::takeParcel(const TaskOptions& options, std::vector<shm::Fd>& fds) {
+HeldParcel Requests::takeParcel(const Session& session, const TaskOptions& options,
+                                std::vector<shm::Fd>& fds) {
   if (options.output != OutputMode::PARCEL) return {};
   if (fds.empty() || !isParcel(fds.front().get())) {
     throw Error(Code::usage, "a task whose output is a parcel needs the parcel");
   }
-  shm::Fd parcel = std::move(fds.front());
+  ipc::Charge charge(session.descriptors);
+  if (!charge.tryRaise(1)) {
+    throw Error(Code::quota, "more than " + std::to_string(session.descriptors->limit()) +
+                                 " tasks of yours wait with descriptors (config descriptors)");
+  }
+  HeldParcel parcel(std::move(fds.front()), std::move(charge), parts_.closer);
   fds.erase(fds.begin());
   return parcel;
 }
@@ -114,7 +120,7 @@ void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& f
   if (options->output == OutputMode::STREAM)
     throw Error(Code::usage, "only a batch's output can be streamed");
   std::string argv = joinWords(asked.getArgv());
-  shm::Fd parcel = takeParcel(*options, frame.fds);
+  HeldParcel parcel = takeParcel(session, *options, frame.fds);
   auto context = contextOf(asked.getContext(), frame.fds);
   const auto terminal = asked.getTerminal();  // the last that may throw: nothing is half done
   parts_.subscriptions.open(session, request, asked.getAttached());

@@ -36,6 +36,7 @@ Server::Server(Loop& loop, RequestHandler& handler, Closer& closer, ServerOption
     readAgain_.enable(false);
     for (const SessionId id : std::exchange(again_, {})) readable(id);
   });
+  slowTimer_ = loop_.onTimer([this] { closeSlow(); });
 }
 
 Server::~Server() = default;
@@ -72,17 +73,22 @@ void Server::admit(shm::Fd socket) {
   session->id = ++lastId_;
   session->uid = peer.uid;
   session->pid = peer.pid;
-  session->connection = std::make_unique<ipc::Connection>(std::move(socket));
+  session->movedAt = monotonicNow();
+  session->budget = user(peer.uid).budget;
+  session->descriptors = user(peer.uid).descriptors;
+  session->unsent = ipc::Charge(session->budget);
+  const ServerLimits& limits = options_.limits;
+  session->connection = std::make_unique<ipc::Connection>(
+      std::move(socket), ipc::Intake{limits.frameBytes, limits.frameFds, session->budget});
   Session& made = *session;
   sessions_[made.id] = std::move(session);
-  const std::size_t count = ++perUid_[made.uid];
-  if (!options_.admits(made.uid) || count > options_.maxConnections) {
+  const std::size_t count = ++user(made.uid).connections;
+  if (!options_.admits(made.uid) || count > limits.connections) {
     const bool full = options_.admits(made.uid);
     ipc::Message message;
-    writeError(full
-                   ? Error(Code::quota, "too many connections of yours: at most " +
-                                            std::to_string(options_.maxConnections) + " (config connections)")
-                   : Error(Code::refused, "this daemon serves another user"),
+    writeError(full ? Error(Code::quota, "too many connections of yours: at most " +
+                                             std::to_string(limits.connections) + " (config connections)")
+                    : Error(Code::refused, "this daemon serves another user"),
                0, message);
     made.closing = true;
     send(made, message);
@@ -93,6 +99,10 @@ void Server::admit(shm::Fd socket) {
                              if ((events & EPOLLOUT) != 0 && known != nullptr && !known->dirty) {
                                known->dirty = true;
                                dirty_.push_back(id);
+                             }
+                             if (known != nullptr && known->starved) {
+                               if ((events & (EPOLLHUP | EPOLLERR)) != 0) close(id);
+                               return;
                              }
                              if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id);
                            });
@@ -115,6 +125,7 @@ void Server::readable(SessionId id) {
         if (session != nullptr && session->dirty == false) close(id);
         return;
       }
+      if (session->starved) return;
       if (session->connection->unsentBytes() > kMaxUnsentBytes) {
         session->stalled = true;
         return;
@@ -125,6 +136,11 @@ void Server::readable(SessionId id) {
         continue;
       }
       const auto input = session->connection->receive();
+      if (input == ipc::Connection::Input::noRoom) {
+        starve(*session);
+        return;
+      }
+      session->movedAt = monotonicNow();
       if (input == ipc::Connection::Input::closed) {
         while (auto frame = session->connection->next()) {
           serve(*session, *frame);
@@ -144,8 +160,7 @@ void Server::readable(SessionId id) {
       }
     }
     // Frames may be left that the socket does not tell of.
-    again_.push_back(id);
-    readAgain_.enable(true);
+    if (Session* session = find(id)) serveAgain(*session);
   } catch (const Error&) {
     ++badFrames_;
     close(id);
@@ -160,7 +175,17 @@ void Server::serve(Session& session, ipc::ReceivedFrame& frame) {
     for (auto& fd : frame.fds) closer_.close(std::move(fd));
   };
   try {
-    handler_.handle(session, frame);
+    if (!frame.fds.empty() && closer_.stuck()) {
+      ipc::Message message;
+      writeError(
+          Error(Code::refused,
+                "no more descriptors are taken: one that was passed before cannot be closed (a file system "
+                "that hangs?)"),
+          frame.get().getId(), message);
+      send(session, message);
+    } else {
+      handler_.handle(session, frame);
+    }
   } catch (...) {
     closeLeft();
     throw;
@@ -168,8 +193,14 @@ void Server::serve(Session& session, ipc::ReceivedFrame& frame) {
   closeLeft();
 }
 
+void Server::serveAgain(Session& session) {
+  again_.push_back(session.id);
+  readAgain_.enable(true);
+}
+
 void Server::send(Session& session, ipc::Message& message) {
   session.connection->send(message);
+  account(session);
   if (!session.dirty) {
     session.dirty = true;
     dirty_.push_back(session.id);
@@ -178,7 +209,8 @@ void Server::send(Session& session, ipc::Message& message) {
 
 void Server::watch(Session& session, bool unsent) {
   if (!session.source) return;
-  const bool read = !session.closing && session.connection->unsentBytes() <= kMaxUnsentBytes;
+  const bool read =
+      !session.closing && !session.starved && session.connection->unsentBytes() <= kMaxUnsentBytes;
   session.source.setEvents((read ? std::uint32_t{EPOLLIN} : 0U) | (unsent ? std::uint32_t{EPOLLOUT} : 0U));
 }
 
@@ -190,7 +222,10 @@ void Server::flush() {
       if (session == nullptr) continue;
       session->dirty = false;
       try {
+        const std::size_t before = session->connection->unsentBytes();
         const bool all = session->connection->flush();
+        if (session->connection->unsentBytes() < before) session->movedAt = monotonicNow();
+        account(*session);
         if (all && session->closing) {
           close(id);
           continue;
@@ -202,13 +237,14 @@ void Server::flush() {
       }
     }
   }
+  shedUnread();
+  feedStarved();
 }
 
 void Server::drained(Session& session) {
   if (session.stalled) {
     session.stalled = false;
-    again_.push_back(session.id);
-    readAgain_.enable(true);
+    serveAgain(session);
   }
   handler_.drained(session);
 }
@@ -229,9 +265,11 @@ void Server::close(SessionId id) {
   if (found == sessions_.end()) return;
   const std::unique_ptr<Session> session = std::move(found->second);
   sessions_.erase(found);
-  if (--perUid_[session->uid] == 0) perUid_.erase(session->uid);
+  leave(session->uid);
   session->source.reset();
   for (auto& fd : session->connection->takeUnclaimed()) closer_.close(std::move(fd));
+  // What it has sent and nobody has read may have descriptors too.
+  if (!session->connection->readToEnd()) closer_.close(session->connection->takeSocket());
   handler_.closed(*session);
 }
 

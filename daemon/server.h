@@ -2,6 +2,11 @@
 //
 // A session that breaks the protocol is closed and counted; nobody else notices. Nothing here waits: a client
 // that does not read is not read from.
+//
+// Bytes in flight: a large frame is charged to its uid before it is taken in, and so is what a client has not
+// read. A session whose frame finds no room is starved: not read from until there is some. While one is, any
+// that holds bytes and has not moved for a while is closed; so is, when answers alone pass the limit, the one
+// that has read least. Small requests go through at all times.
 #pragma once
 
 #include <functional>
@@ -26,9 +31,18 @@ class RequestHandler {
   virtual void drained(Session& session) = 0;
 };
 
+// Of each uid.
+struct ServerLimits {
+  std::size_t connections = 256;
+  std::size_t inFlightBytes = std::size_t{64} << 20;
+  std::size_t descriptors = 4096;                // that wait with tasks
+  std::size_t frameBytes = ipc::kMaxFrameBytes;  // of connections made from now on, as is the next
+  std::size_t frameFds = ipc::kMaxFds;
+};
+
 struct ServerOptions {
-  std::size_t maxConnections = 256;  // of a uid
-  std::function<bool(Uid)> admits;   // who may connect
+  ServerLimits limits;
+  std::function<bool(Uid)> admits;  // who may connect
 };
 
 class Server {
@@ -44,10 +58,12 @@ class Server {
   void send(Session& session, ipc::Message& message);
   Session* find(SessionId id);
   void forEach(const std::function<void(Session&)>& visit);
-  void setMaxConnections(std::size_t count) { options_.maxConnections = count; }
+  void setLimits(const ServerLimits& limits);
 
   std::size_t size() const { return sessions_.size(); }
   std::uint64_t badFrames() const { return badFrames_; }
+  std::uint64_t slowClosed() const { return slowClosed_; }
+  std::size_t inFlightBytes() const;
   // Sends what is queued. To be called at the end of each turn.
   void flush();
 
@@ -61,6 +77,21 @@ class Server {
   void close(SessionId id);
   void drained(Session& session);
   void watch(Session& session, bool unsent);
+  void serveAgain(Session& session);
+
+  // server_flow.cc: bytes in flight
+  struct User {
+    std::size_t connections = 0;
+    std::shared_ptr<ipc::Budget> budget;
+    std::shared_ptr<ipc::Budget> descriptors;
+  };
+  User& user(Uid uid);
+  void leave(Uid uid);
+  static void account(Session& session);
+  void starve(Session& session);
+  void feedStarved();
+  void closeSlow();
+  void shedUnread();
 
   Loop& loop_;
   RequestHandler& handler_;
@@ -70,12 +101,15 @@ class Server {
   Source listenSource_;
   Source acceptAgain_;
   std::map<SessionId, std::unique_ptr<Session>> sessions_;
-  std::map<Uid, std::size_t> perUid_;
+  std::map<Uid, User> users_;       // with a session, or something charged
+  std::vector<SessionId> starved_;  // the longest first
+  Source slowTimer_;
   std::vector<SessionId> dirty_;
   std::vector<SessionId> again_;  // with frames received but not yet served
   Source readAgain_;
   SessionId lastId_ = 0;
   std::uint64_t badFrames_ = 0;
+  std::uint64_t slowClosed_ = 0;
 };
 
 // An error reply to `request`.

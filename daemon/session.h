@@ -29,6 +29,7 @@ struct Session {
   bool closing = false;  // close when all is sent
   bool dirty = false;
   bool stalled = false;                        // frames of it wait until it has read what was sent to it
+  bool starved = false;                        // its next frame waits for room in the budget
   TaskId inside = 0;                           // the task in whose tree the client is; 0: none
   std::unordered_set<RequestId> open;          // requests without their final reply
   std::unordered_set<RequestId> waiting;       // of these, what the client is blocked on
@@ -39,6 +40,10 @@ struct Session {
   RequestId events = 0;                                 // request of `events`; 0: none
   bool eventsOfBatches = false;
   std::uint64_t missedEvents = 0;
+  std::shared_ptr<ipc::Budget> budget;       // its uid's, for bytes in flight
+  std::shared_ptr<ipc::Budget> descriptors;  // its uid's, for parcels that wait
+  ipc::Charge unsent;                        // what it has not read yet, if that is much
+  std::chrono::nanoseconds movedAt{};        // when a byte went in or out last
   std::unique_ptr<ipc::Connection> connection;
   Source source;
 };

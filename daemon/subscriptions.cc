@@ -133,7 +133,7 @@ void Subscriptions::taskEnded(const Task& task) {
       finish(*session, attachment.request, std::move(message));
     }
   }
-  if (task.batch != nullptr) {
+  if (task.batch != nullptr && task.attached) {
     const auto found = attachedBatches_.find(task.batch->number);
     Session* session = found == attachedBatches_.end() ? nullptr : server_->find(found->second.session);
     if (session != nullptr) {
@@ -172,6 +172,9 @@ void Subscriptions::batchEnded(const Batch& batch) {
 
 void Subscriptions::waitUntilIdle(Session& session, RequestId request) {
   if (registry_.unfinished() > 0) {
+    const bool again = std::any_of(untilIdle_.begin(), untilIdle_.end(),
+                                   [&](const Attachment& waiting) { return waiting.session == session.id; });
+    if (again) throw Error(Code::quota, "this connection waits for that already");
     untilIdle_.push_back({session.id, request});
     return;
   }

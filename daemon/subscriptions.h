@@ -40,6 +40,7 @@ class Subscriptions final : public TaskObserver {
       std::uint32_t index;
     };
     std::vector<Result> all;  // what the reply lists, in the order asked for
+    ipc::Charge charge;       // for all that
   };
   // Replies at once if there is nothing to wait for.
   void wait(Session& session, RequestId request, Wait wait, Loop& loop);

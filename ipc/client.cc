@@ -113,6 +113,8 @@ std::uint64_t Client::send(Message& request) {
 std::optional<ReceivedFrame> Client::receive(std::optional<std::chrono::milliseconds> timeout) {
   while (true) {
     if (auto frame = connection_.next()) {
+      // The connection as a whole is refused, and ends.
+      if (frame->get().getId() == 0) throwIfError(frame->get());
       return frame;
     }
     if (connection_.unsentBytes() > 0) flush();

@@ -16,8 +16,10 @@ constexpr std::size_t kGatherBytes = std::size_t{64} << 10;
 
 }  // namespace
 
-Connection::Connection(shm::Fd socket, std::size_t maxFrameBytes)
-    : socket_(std::move(socket)), reader_(maxFrameBytes) {
+Connection::Connection(shm::Fd socket, Intake intake)
+    : socket_(std::move(socket)),
+      maxFds_(intake.maxFds),
+      reader_(intake.maxFrameBytes, std::move(intake.budget)) {
   const int flags = ::fcntl(socket_.get(), F_GETFL);
   if (flags < 0 || ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) < 0) {
     throwErrno("cannot make a socket non-blocking");
@@ -42,6 +44,7 @@ void Connection::takeFds(msghdr& header) {
 }
 
 Connection::Input Connection::receive() {
+  if (!reader_.admit()) return Input::noRoom;
   auto room = reader_.room(kReadBytes);
   iovec part{room.data(), room.size()};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFds)];
@@ -54,11 +57,10 @@ Connection::Input Connection::receive() {
   do {
     got = ::recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   } while (got < 0 && errno == EINTR);
-  if (got < 0) {
-    return errno == EAGAIN || errno == EWOULDBLOCK ? Input::wouldBlock : Input::closed;
-  }
-  takeFds(header);
-  if (got == 0) {
+  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Input::wouldBlock;
+  if (got > 0) takeFds(header);
+  if (got <= 0) {
+    readToEnd_ = true;
     return Input::closed;
   }
   reader_.added(static_cast<std::size_t>(got));
@@ -74,6 +76,9 @@ std::optional<ReceivedFrame> Connection::next() {
     return std::nullopt;
   }
   const std::size_t count = frame->get().getFdCount();
+  if (count > maxFds_) {
+    throw Error(Code::protocol, "a frame with more than " + std::to_string(maxFds_) + " descriptors");
+  }
   if (count > fdsIn_.size()) {
     throw Error(Code::protocol, "a frame without the descriptors it announces");
   }
@@ -82,6 +87,11 @@ std::optional<ReceivedFrame> Connection::next() {
     fdsIn_.pop_front();
   }
   return frame;
+}
+
+shm::Fd Connection::takeSocket() {
+  ::shutdown(socket_.get(), SHUT_RDWR);
+  return std::move(socket_);
 }
 
 void Connection::send(Message& message) {

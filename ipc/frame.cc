@@ -2,12 +2,16 @@
 
 #include <capnp/serialize.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "ipc/error.h"
 
 namespace baton::ipc {
 namespace {
+
+// A larger buffer is given back once the frame that needed it is taken out.
+constexpr std::size_t kKeptBytes = 2 * kUnchargedBytes;
 
 capnp::ReaderOptions readerOptions(std::size_t words) {
   capnp::ReaderOptions options;
@@ -47,7 +51,15 @@ ReceivedFrame::ReceivedFrame(kj::Array<capnp::word> words,
   frame_ = reader_->getRoot<wire::Frame>();
 }
 
+bool FrameReader::admit() {
+  const auto total = frameBytes();
+  return !total || *total <= kUnchargedBytes || charge_.tryRaise(*total);
+}
+
 std::span<std::byte> FrameReader::room(std::size_t wanted) {
+  // A large frame doubles what is held each time.
+  const std::size_t held = end_ - begin_;
+  if (charge_.bytes() > held) wanted = std::max(wanted, std::min(charge_.bytes() - held, held));
   if (begin_ > 0 && (begin_ == end_ || buffer_.size() - end_ < wanted)) {
     std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
     end_ -= begin_;
@@ -56,7 +68,7 @@ std::span<std::byte> FrameReader::room(std::size_t wanted) {
   if (buffer_.size() - end_ < wanted) {
     buffer_.resize(end_ + wanted);
   }
-  return {buffer_.data() + end_, buffer_.size() - end_};
+  return {buffer_.data() + end_, wanted};
 }
 
 std::uint32_t FrameReader::word32(std::size_t index) const {
@@ -116,13 +128,17 @@ std::optional<ReceivedFrame> FrameReader::next() {
     offset += size;
   }
   begin_ += *total;
-  if (begin_ == end_) {
-    begin_ = end_ = 0;
-    if (buffer_.size() > std::size_t{128} << 10) {
-      std::vector<std::byte>().swap(buffer_);
-    }
+  if (begin_ == end_) begin_ = end_ = 0;
+  if (buffer_.size() > kKeptBytes) {
+    const auto* held = buffer_.data();
+    std::vector<std::byte>(held + begin_, held + end_).swap(buffer_);
+    end_ -= begin_;
+    begin_ = 0;
   }
-  return ReceivedFrame(kj::mv(words), std::move(segments));
+  Charge charge = charge_.take();
+  ReceivedFrame frame(kj::mv(words), std::move(segments));
+  frame.charge = std::move(charge);
+  return frame;
 }
 
 }  // namespace baton::ipc

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ipc/baton.capnp.h"
+#include "ipc/charge.h"
 #include "shm/fd.h"
 
 namespace baton::ipc {
@@ -19,6 +20,9 @@ namespace baton::ipc {
 constexpr std::size_t kMaxFrameBytes = 1 << 20;
 // A message built by any library has 1 to 3 segments; 16 leaves room for a builder with a small first one.
 constexpr std::size_t kMaxSegments = 16;
+// What one connection may hold in part, or have unread, without being charged for it: every usual request is
+// smaller, so that looking and cancelling work for a user whose budget is spent. 256 connections take 8 MiB.
+constexpr std::size_t kUnchargedBytes = std::size_t{32} << 10;
 // The kernel takes 253 in one message; nothing of ours needs more than 3.
 constexpr std::size_t kMaxFds = 16;
 // Context > environment list > Data is 3 deep, Value at most 10 on top of its carrier.
@@ -52,6 +56,7 @@ class ReceivedFrame {
 
   wire::Frame::Reader get() const { return frame_; }
   std::vector<shm::Fd> fds;
+  Charge charge;  // for its memory
 
  private:
   kj::Array<capnp::word> words_;
@@ -60,13 +65,21 @@ class ReceivedFrame {
   wire::Frame::Reader frame_;
 };
 
-// Takes frames out of a byte stream. Memory for a frame is allocated when its bytes arrive, never by what
-// the segment table announces, and at most one frame's limit is held.
+// Takes frames out of a byte stream.
+//
+// 1. Memory for a frame is allocated when its bytes arrive, never by what the segment table announces.
+// 2. It is charged before, for the whole frame at once: one that was begun can always be finished.
+// 3. At most one frame and one `room` are held.
 class FrameReader {
  public:
-  explicit FrameReader(std::size_t maxFrameBytes = kMaxFrameBytes) : maxFrameBytes_(maxFrameBytes) {}
+  explicit FrameReader(std::size_t maxFrameBytes = kMaxFrameBytes, std::shared_ptr<Budget> budget = nullptr)
+      : maxFrameBytes_(maxFrameBytes), charge_(std::move(budget)) {}
 
-  // Where the next bytes of the stream go: at least `wanted` bytes of room. Valid until the next call.
+  // To be asked before `room`. False: there is no room in the budget for the frame that comes now; more of it
+  // must not be read until this says yes. Throws as `next`.
+  [[nodiscard]] bool admit();
+  // Where the next bytes of the stream go: at least `wanted` bytes, more while a large frame comes. Valid
+  // until the next call.
   std::span<std::byte> room(std::size_t wanted);
   void added(std::size_t bytes) { end_ += bytes; }
   // The next complete frame. Throws Error(protocol) on a framing error; the stream is unusable then.
@@ -74,6 +87,9 @@ class FrameReader {
   std::optional<ReceivedFrame> next();
   // True when bytes of an incomplete frame are held.
   bool partial() const { return end_ != begin_; }
+  std::size_t chargedBytes() const { return charge_.bytes(); }
+  // Memory that it takes.
+  std::size_t heldBytes() const { return buffer_.capacity(); }
 
  private:
   std::optional<std::size_t> headerBytes() const;
@@ -81,6 +97,7 @@ class FrameReader {
   std::uint32_t word32(std::size_t index) const;
 
   std::size_t maxFrameBytes_;
+  Charge charge_;
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;

@@ -36,7 +36,7 @@ shm::Fd childSignals() {
 }  // namespace
 
 Worker::Worker(shm::Fd daemon, shm::Fd segment, std::uint64_t logLastBytes)
-    : daemon_(std::move(daemon), kMaxDaemonFrameBytes),
+    : daemon_(std::move(daemon), {.maxFrameBytes = kMaxDaemonFrameBytes}),
       reporter_(daemon_),
       own_(ipc::captureSurroundings()),
       oom_(OomCounter::ofSelf()),

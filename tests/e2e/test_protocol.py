@@ -7,32 +7,17 @@ import shutil
 import socket
 import struct
 import subprocess
-import threading
 import unittest
 
 import baton
+import byhand
 import wire
 
 SCHEMA = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "ipc", "baton.capnp")
 CAPNP = shutil.which("capnp")
 
 
-class Peers:
-    """Of a test class: connections to its daemon, which runs."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.ctl("run", "true")
-        cls.socket = cls.daemon.json("status")["socket"]
-
-    def peer(self, **options):
-        peer = wire.Peer(self.socket, **options)
-        self.addCleanup(peer.close)
-        return peer
-
-
-class ByHand(Peers, baton.TestCase):
+class ByHand(byhand.Peers, baton.TestCase):
     """Nothing but a socket and packed numbers."""
 
     def test_hello(self):
@@ -152,13 +137,13 @@ class ByHand(Peers, baton.TestCase):
         self.assertIn("ok = void", answers[4])
 
 
-class Hostile(Peers, baton.TestCase):
+class Hostile(byhand.Peers, baton.TestCase):
     """Who breaks the protocol loses the connection, and is counted; a neighbour never notices."""
 
     def setUp(self):
         self.victim = self.peer()
         self.count = self.victim.bad_frames()
-        self.pid = self.victim.greeting.body.get("i", 8)
+        self.daemon_pid = self.victim.greeting.body.get("i", 8)
 
     def tearDown(self):
         # The same connection to the same daemon, and its work goes on.
@@ -166,7 +151,7 @@ class Hostile(Peers, baton.TestCase):
         self.assertEqual(reply.tag, wire.SUBMITTED)
         done = self.victim.call(wire.wait_frame(6, [reply.number]))
         self.assertEqual(done.body.list(0)[0].struct(0).get("H", 20), wire.SUCCEEDED)
-        self.assertEqual(self.daemon.json("status")["pid"], self.pid)
+        self.assertEqual(self.daemon.json("status")["pid"], self.daemon_pid)
 
     def assert_thrown_out(self, data, fds=(), greet=True, end=False, counted=1):
         """`data` costs the connection, and is counted once."""
@@ -240,7 +225,7 @@ class Hostile(Peers, baton.TestCase):
             self.assert_thrown_out(wire.plain(wire.PING, request))
 
     def test_request_id_in_use(self):
-        held = self.victim.call(wire.submit_frame(8, [b"true"], change=lambda b, o: o.set("B", 32, 1))).number
+        held = self.victim.call(wire.submit_frame(8, [b"true"], change=self.hold)).number
         wait = wire.wait_frame(3, [held])
         self.assert_thrown_out(wait + wait)
         self.assertEqual(self.victim.call(wire.select_frame(wire.RELEASE, 9, [held])).tag, wire.OK)
@@ -316,12 +301,9 @@ class Hostile(Peers, baton.TestCase):
         self.assert_thrown_out(wire.frame(wire.PING, 2, fds=17)[0].bytes(), [null] * 17)
         self.assert_thrown_out(wire.frame(wire.PING, 2, fds=255)[0].bytes(), [null] * 250)
 
-    def fd_count(self):
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
-
     def test_no_descriptor_is_left(self):
         self.test_descriptors_that_do_not_fit()
-        before = self.fd_count()
+        before = byhand.fd_count(self.daemon_pid)
         reader, writer = os.pipe()
         for _ in range(50):
             peer = self.peer()
@@ -332,7 +314,7 @@ class Hostile(Peers, baton.TestCase):
         os.close(writer)
         with open(reader, "rb") as file:
             self.assertEqual(file.read(), b"", "every copy of the writing end is closed")
-        baton.wait_until(lambda: self.fd_count() <= before, "the daemon has no more descriptors than before")
+        baton.wait_until(lambda: byhand.fd_count(self.daemon_pid) <= before, "the daemon has no more descriptors than before")
 
     def test_wrong_descriptors(self):
         null = os.open(os.devnull, os.O_RDWR)
@@ -349,7 +331,7 @@ class Hostile(Peers, baton.TestCase):
         builder = wire.Builder()
         wire.context(builder, 0)
         content = builder.bytes()
-        loose, sealed = wire.memfd(content, seal=False), wire.memfd(content)
+        loose, sealed = wire.memfd(content, sealed=False), wire.memfd(content)
         self.addCleanup(os.close, loose)
         self.addCleanup(os.close, sealed)
         for fd, size in ((null, len(content)), (loose, len(content)), (sealed, len(content) - 8)):
@@ -405,7 +387,7 @@ class Hostile(Peers, baton.TestCase):
 
     def test_the_same_task_waited_for_twice(self):
         peer = self.peer()
-        held = peer.call(wire.submit_frame(8, [b"true"], change=lambda b, o: o.set("B", 32, 1))).number
+        held = peer.call(wire.submit_frame(8, [b"true"], change=self.hold)).number
         for any in (True, False):
             self.victim.send(wire.wait_frame(20 + any, [held] * 5, any=any))
         self.assertEqual(peer.call(wire.plain(wire.PING, 9)).tag, wire.OK)
@@ -463,61 +445,6 @@ class Hostile(Peers, baton.TestCase):
         self.assertEqual(self.victim.call(wire.plain(wire.PING, 3)).tag, wire.OK)
         self.count = self.victim.bad_frames()
         self.ctl("cancel", "--all")
-
-
-class Limits(Peers, baton.TestCase):
-    CONFIG = 'connections = 8\nqueue_limit = 20\ncontext_bytes = "4M"\n'
-
-    def test_connections(self):
-        baton.wait_until(lambda: self.daemon.json("status")["connections"] == 1, "nobody else is connected")
-        peers = [wire.Peer(self.socket) for _ in range(8)]
-        try:
-            with wire.Peer(self.socket, greet=False) as more:
-                self.assertEqual(more.receive().error[0], wire.QUOTA)
-                self.assertIsNone(more.receive())
-            result = self.ctl("list")
-            self.assertEqual((result.returncode, result.stderr.count(b"\n")), (125, 1), result)
-            self.assertIn(b"connections", result.stderr)
-            self.assertEqual(peers[0].call(wire.plain(wire.PING, 2)).tag, wire.OK)
-        finally:
-            for peer in peers:
-                peer.close()
-        baton.wait_until(lambda: self.ctl("list").returncode == 0, "there is room again")
-
-    def hold(self, builder, options):
-        options.set("B", 32, 1)
-
-    def test_queue(self):
-        peer = self.peer()
-        replies = [peer.call(wire.submit_frame(2 + i, [b"true"], change=self.hold)) for i in range(25)]
-        self.assertEqual([reply.tag for reply in replies], [wire.SUBMITTED] * 20 + [wire.ERROR] * 5)
-        self.assertEqual({reply.error[0] for reply in replies[20:]}, {wire.QUOTA})
-        self.run_ok("cancel", "--all")
-        self.assertEqual(peer.call(wire.submit_frame(2, [b"true"])).tag, wire.SUBMITTED)
-
-    def test_contexts(self):
-        peer = self.peer()
-        tags = [peer.call(wire.submit_frame(2 + i, [b"true"], change=self.hold,
-                                            environment=[b"A=%d" % i + b"x" * 500_000])).tag for i in range(12)]
-        self.assertIn(wire.ERROR, tags)
-        self.assertEqual(tags, [wire.SUBMITTED] * tags.count(wire.SUBMITTED) + [wire.ERROR] * tags.count(wire.ERROR))
-        self.assertLessEqual(peer.status().get("Q", 128), 4 << 20)
-        self.run_ok("cancel", "--all")
-
-    def test_a_client_that_never_reads(self):
-        victim = self.peer()
-        flood = self.peer()
-        flood.socket.setblocking(False)
-        data = wire.plain(wire.STATUS, 3) * 100
-        sent = 0
-        try:
-            while sent < 200_000_000:
-                sent += flood.socket.send(data)
-        except BlockingIOError:
-            pass
-        self.assertLess(sent, 50_000_000, "it is read from for ever")
-        self.assertEqual(victim.call(wire.plain(wire.PING, 3)).tag, wire.OK)
-        self.assertLess(victim.status().get("Q", 152), 64 << 20)
 
 
 if __name__ == "__main__":

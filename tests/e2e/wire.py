@@ -4,6 +4,7 @@ The numbers are those of ipc/baton.capnp, as `capnp compile -ocapnp` tells them.
 """
 
 import array
+import fcntl
 import os
 import select
 import socket
@@ -110,6 +111,13 @@ def selection(builder, pointer, ids, everything=False):
 def select_frame(tag, request, ids):
     builder, root = frame(tag, request)
     selection(builder, root.pointer(0), ids)
+    return builder.bytes()
+
+
+def cancel_frame(request, ids):
+    builder, root = frame(CANCEL, request)
+    body = builder.struct(root.pointer(0), 1, 2)
+    selection(builder, body.pointer(0), ids)
     return builder.bytes()
 
 
@@ -327,11 +335,13 @@ class Peer:
         return self.status().get("Q", 112)
 
 
-def memfd(content, seal=True):
-    import fcntl
+def seal(fd):
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
 
+
+def memfd(content, sealed=True):
     fd = os.memfd_create("test", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(fd, content)
-    if seal:
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE)
+    if sealed:
+        seal(fd)
     return fd

@@ -38,12 +38,14 @@ void walk(ipc::wire::Frame::Reader frame) {
 
 Taken take(std::span<const std::byte> bytes, std::span<const std::uint8_t> pieces) {
   Taken taken;
-  ipc::FrameReader reader(kLimit);
+  const auto budget = std::make_shared<ipc::Budget>(kLimit);
+  ipc::FrameReader reader(kLimit, budget);
   std::size_t piece = 0;
   try {
     while (true) {
       while (const auto frame = reader.next()) {
         taken.ids.push_back(frame->get().getId());
+        if (budget->used() != frame->charge.bytes()) std::abort();
         try {
           walk(frame->get());
         } catch (const kj::Exception&) {
@@ -53,6 +55,7 @@ Taken take(std::span<const std::byte> bytes, std::span<const std::uint8_t> piece
       if (bytes.empty()) return taken;
       const std::size_t wanted = pieces.empty() ? bytes.size() : 1U + pieces[piece++ % pieces.size()];
       const std::size_t size = std::min(wanted, bytes.size());
+      if (!reader.admit()) std::abort();  // one frame is all there is
       auto room = reader.room(size);
       if (room.size() < size || room.size() > 4 * kLimit) std::abort();
       std::copy_n(bytes.begin(), size, room.begin());

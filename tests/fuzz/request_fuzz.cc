@@ -75,7 +75,7 @@ class Rig final : public daemon::Control {
         subscriptions_({registry_, dispatcher_, pool_}),
         requests_({loop_, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_,
                    subscriptions_, *this}),
-        server_(loop_, requests_, closer_, {256, [](daemon::Uid) { return true; }}) {
+        server_(loop_, requests_, closer_, {{}, [](daemon::Uid) { return true; }}) {
     pool_.setEvents(dispatcher_);
     dispatcher_.setObserver(subscriptions_);
     dispatcher_.freeze();

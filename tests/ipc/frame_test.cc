@@ -200,6 +200,96 @@ TEST(FrameReader, givesBackMemoryAfterALargeFrame) {
   EXPECT_LT(reader.room(100).size(), std::size_t{64} << 10);
 }
 
+TEST(FrameReader, chargesALargeFrameBeforeItTakesItIn) {
+  const auto budget = std::make_shared<Budget>(300'000);
+  FrameReader first(kMaxFrameBytes, budget);
+  FrameReader second(kMaxFrameBytes, budget);
+  const Bytes frame = submitBytes(1, 200'000);
+  const auto begin = [&](FrameReader& reader) {
+    append(reader, std::span(frame).first(100));
+    EXPECT_FALSE(reader.next().has_value());
+    return reader.admit();
+  };
+  EXPECT_TRUE(begin(first));
+  EXPECT_EQ(budget->used(), frame.size());
+  EXPECT_FALSE(begin(second));
+  EXPECT_EQ(budget->used(), frame.size());
+  append(first, std::span(frame).subspan(100));
+  {
+    const auto taken = first.next();
+    ASSERT_TRUE(taken.has_value());
+    EXPECT_EQ(budget->used(), frame.size()) << "as long as it is in memory";
+    EXPECT_FALSE(second.admit());
+  }
+  EXPECT_EQ(budget->used(), 0U);
+  EXPECT_TRUE(second.admit());
+  EXPECT_TRUE(second.admit()) << "it is charged once";
+  EXPECT_EQ(budget->used(), frame.size());
+}
+
+TEST(FrameReader, aSmallFrameNeedsNoBudget) {
+  const auto budget = std::make_shared<Budget>(0);
+  FrameReader reader(kMaxFrameBytes, budget);
+  append(reader, submitBytes(1, kUnchargedBytes - 1000));
+  EXPECT_TRUE(reader.admit());
+  EXPECT_TRUE(reader.next().has_value());
+}
+
+TEST(FrameReader, givesBackTheChargeOfWhatNeverCame) {
+  const auto budget = std::make_shared<Budget>(kMaxFrameBytes);
+  {
+    FrameReader reader(kMaxFrameBytes, budget);
+    const Bytes frame = submitBytes(1, 500'000);
+    append(reader, std::span(frame).first(20'000));
+    EXPECT_TRUE(reader.admit());
+    EXPECT_GT(budget->used(), 500'000U);
+  }
+  EXPECT_EQ(budget->used(), 0U);
+}
+
+TEST(FrameReader, holdsLittleBehindALargeFrame) {
+  FrameReader reader;
+  Bytes bytes = submitBytes(1, 900'000);
+  const Bytes next = submitBytes(2, 3000);
+  const std::size_t cut = next.size() / 2;
+  bytes.insert(bytes.end(), next.begin(), next.begin() + static_cast<std::ptrdiff_t>(cut));
+  append(reader, bytes);
+  EXPECT_TRUE(reader.next().has_value());
+  EXPECT_FALSE(reader.next().has_value());
+  EXPECT_LT(reader.heldBytes(), kUnchargedBytes);
+  append(reader, std::span(next).subspan(cut));
+  const auto frame = reader.next();
+  ASSERT_TRUE(frame.has_value());
+  EXPECT_EQ(frame->get().getId(), 2U);
+}
+
+TEST(Charge, givesBackByItself) {
+  const auto budget = std::make_shared<Budget>(100);
+  Charge charge(budget);
+  EXPECT_TRUE(charge.tryRaise(60));
+  {
+    Charge other(budget);
+    EXPECT_FALSE(other.tryRaise(41));
+    EXPECT_EQ(other.bytes(), 0U);
+    EXPECT_TRUE(other.tryRaise(40));
+    EXPECT_FALSE(charge.tryRaise(61));
+    other.set(50);
+    EXPECT_TRUE(budget->over());
+  }
+  EXPECT_EQ(budget->used(), 60U);
+  Charge moved = std::move(charge);
+  EXPECT_EQ(budget->used(), 60U);
+  {
+    const Charge taken = moved.take();
+    EXPECT_EQ(taken.bytes(), 60U);
+    EXPECT_EQ(moved.bytes(), 0U);
+  }
+  EXPECT_EQ(budget->used(), 0U);
+  EXPECT_TRUE(moved.tryRaise(100)) << "it still counts against its budget";
+  moved = Charge();
+  EXPECT_EQ(budget->used(), 0U);
+}
+
 TEST(FrameReader, aFrameIsACopy) {
   FrameReader reader;
   append(reader, submitBytes(1, 1000));

@@ -1,0 +1,123 @@
+// The Server's part about bytes in flight.
+#include <algorithm>
+#include <set>
+
+#include "daemon/server.h"
+
+namespace baton::daemon {
+namespace {
+
+// How often, and after how long without a byte: long for any program that runs, short for one that waits.
+constexpr std::chrono::nanoseconds kLookForSlow = std::chrono::seconds(1);
+constexpr std::chrono::nanoseconds kSlowAfter = std::chrono::seconds(5);
+
+}  // namespace
+
+Server::User& Server::user(Uid uid) {
+  User& user = users_[uid];
+  if (!user.budget) {
+    user.budget = std::make_shared<ipc::Budget>(options_.limits.inFlightBytes);
+    user.descriptors = std::make_shared<ipc::Budget>(options_.limits.descriptors);
+  }
+  return user;
+}
+
+void Server::setLimits(const ServerLimits& limits) {
+  options_.limits = limits;
+  for (auto& [uid, user] : users_) {
+    user.budget->setLimit(limits.inFlightBytes);
+    user.descriptors->setLimit(limits.descriptors);
+  }
+}
+
+std::size_t Server::inFlightBytes() const {
+  std::size_t bytes = 0;
+  for (const auto& [uid, user] : users_) bytes += user.budget->used();
+  return bytes;
+}
+
+void Server::leave(Uid uid) {
+  const auto found = users_.find(uid);
+  --found->second.connections;
+  // Tasks that were left behind may still have parcels.
+  std::erase_if(users_, [](const auto& entry) {
+    const User& user = entry.second;
+    return user.connections == 0 && user.budget->used() == 0 && user.descriptors->used() == 0;
+  });
+}
+
+void Server::account(Session& session) {
+  const std::size_t unsent = session.connection->unsentBytes();
+  session.unsent.set(unsent > ipc::kUnchargedBytes ? unsent : 0);
+}
+
+void Server::starve(Session& session) {
+  session.starved = true;
+  watch(session, session.connection->unsentBytes() > 0);
+  if (starved_.empty()) slowTimer_.arm(kLookForSlow);
+  starved_.push_back(session.id);
+}
+
+void Server::feedStarved() {
+  std::set<Uid> full;
+  std::erase_if(starved_, [&](SessionId id) {
+    Session* session = find(id);
+    if (session == nullptr || session->closing) return true;
+    if (full.contains(session->uid)) return false;
+    if (!session->connection->admit()) {
+      full.insert(session->uid);
+      return false;
+    }
+    session->starved = false;
+    watch(*session, session->connection->unsentBytes() > 0);
+    serveAgain(*session);
+    return true;
+  });
+}
+
+void Server::closeSlow() {
+  std::set<Uid> full;
+  for (const SessionId id : starved_) {
+    if (const Session* session = find(id)) full.insert(session->uid);
+  }
+  std::vector<SessionId> slow;
+  const auto deadline = monotonicNow() - kSlowAfter;
+  for (const auto& [id, session] : sessions_) {
+    const bool holds = session->connection->chargedBytes() + session->unsent.bytes() > 0;
+    if (holds && session->movedAt < deadline && full.contains(session->uid)) slow.push_back(id);
+  }
+  for (const SessionId id : slow) {
+    Session& session = *find(id);
+    ipc::Message message;
+    writeError(
+        Error(Code::quota,
+              "this connection held its bytes in flight for too long while others of yours had no room "
+              "(config in_flight_bytes)"),
+        0, message);
+    session.connection->send(message);
+    try {
+      session.connection->flush();
+    } catch (const Error&) {
+      // It has gone already.
+    }
+    ++slowClosed_;
+    close(id);
+  }
+  if (!starved_.empty()) slowTimer_.arm(kLookForSlow);
+}
+
+void Server::shedUnread() {
+  const auto over = [](const auto& entry) { return entry.second.budget->over(); };
+  while (std::any_of(users_.begin(), users_.end(), over)) {
+    Session* most = nullptr;
+    for (auto& [id, session] : sessions_) {
+      if (!session->budget->over() || session->unsent.bytes() == 0) continue;
+      if (most == nullptr || session->unsent.bytes() > most->unsent.bytes()) most = session.get();
+    }
+    if (most == nullptr) return;
+    ++slowClosed_;
+    close(most->id);
+  }
+}
+
+}  // namespace baton::daemon
