@@ -48,13 +48,12 @@ void sendListing(ipc::Message& message, const std::vector<const Task*>& tasks,
   listing.setNext(next);
 }
 
-// A waiter is kept until what it waits for has ended: it is in flight. Half of the budget is left for frames.
+// A waiter is kept until what it waits for has ended.
 ipc::Charge chargeForWait(const Session& session, std::size_t refs) {
   constexpr std::size_t kFixed = 512;
   constexpr std::size_t kOfEach = 96;
-  const std::size_t bytes = kFixed + kOfEach * refs;
-  ipc::Charge charge(session.budget);
-  if (session.budget->used() + bytes > session.budget->limit() / 2 || !charge.tryRaise(bytes)) {
+  ipc::Charge charge(session.waits);
+  if (!charge.tryRaise(kFixed + kOfEach * refs)) {
     throw Error(Code::quota, "too much is waited for at once (config in_flight_bytes)");
   }
   return charge;

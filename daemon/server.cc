@@ -75,6 +75,7 @@ void Server::admit(shm::Fd socket) {
   session->pid = peer.pid;
   session->movedAt = monotonicNow();
   session->budget = user(peer.uid).budget;
+  session->waits = user(peer.uid).waits;
   session->descriptors = user(peer.uid).descriptors;
   session->unsent = ipc::Charge(session->budget);
   const ServerLimits& limits = options_.limits;
@@ -239,6 +240,7 @@ void Server::flush() {
   }
   shedUnread();
   feedStarved();
+  watchSlow();
 }
 
 void Server::drained(Session& session) {

@@ -3,10 +3,11 @@
 // A session that breaks the protocol is closed and counted; nobody else notices. Nothing here waits: a client
 // that does not read is not read from.
 //
-// Bytes in flight: a large frame is charged to its uid before it is taken in, and so is what a client has not
-// read. A session whose frame finds no room is starved: not read from until there is some. While one is, any
-// that holds bytes and has not moved for a while is closed; so is, when answers alone pass the limit, the one
-// that has read least. Small requests go through at all times.
+// Bytes in flight: a large frame is charged to its uid before it is taken in, and what a client has not read
+// is charged too. A session whose frame finds no room is starved: not read from until there is some. Answers
+// are never held back, and may pass the limit for a while. While a uid is full, a session of it that holds
+// bytes and has not moved for a while is closed; at twice the limit the one that has not moved for longest
+// is, at once. Small requests go through at all times.
 #pragma once
 
 #include <functional>
@@ -83,6 +84,7 @@ class Server {
   struct User {
     std::size_t connections = 0;
     std::shared_ptr<ipc::Budget> budget;
+    std::shared_ptr<ipc::Budget> waits;  // as large again: they last long, and must not starve what moves
     std::shared_ptr<ipc::Budget> descriptors;
   };
   User& user(Uid uid);
@@ -90,7 +92,10 @@ class Server {
   static void account(Session& session);
   void starve(Session& session);
   void feedStarved();
+  bool isFull(Uid uid);
+  void watchSlow();
   void closeSlow();
+  void closeSlow(Session& session);
   void shedUnread();
 
   Loop& loop_;
@@ -104,6 +109,7 @@ class Server {
   std::map<Uid, User> users_;       // with a session, or something charged
   std::vector<SessionId> starved_;  // the longest first
   Source slowTimer_;
+  bool slowWatched_ = false;
   std::vector<SessionId> dirty_;
   std::vector<SessionId> again_;  // with frames received but not yet served
   Source readAgain_;

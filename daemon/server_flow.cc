@@ -17,6 +17,7 @@ Server::User& Server::user(Uid uid) {
   User& user = users_[uid];
   if (!user.budget) {
     user.budget = std::make_shared<ipc::Budget>(options_.limits.inFlightBytes);
+    user.waits = std::make_shared<ipc::Budget>(options_.limits.inFlightBytes);
     user.descriptors = std::make_shared<ipc::Budget>(options_.limits.descriptors);
   }
   return user;
@@ -26,13 +27,14 @@ void Server::setLimits(const ServerLimits& limits) {
   options_.limits = limits;
   for (auto& [uid, user] : users_) {
     user.budget->setLimit(limits.inFlightBytes);
+    user.waits->setLimit(limits.inFlightBytes);
     user.descriptors->setLimit(limits.descriptors);
   }
 }
 
 std::size_t Server::inFlightBytes() const {
   std::size_t bytes = 0;
-  for (const auto& [uid, user] : users_) bytes += user.budget->used();
+  for (const auto& [uid, user] : users_) bytes += user.budget->used() + user.waits->used();
   return bytes;
 }
 
@@ -54,7 +56,6 @@ void Server::account(Session& session) {
 void Server::starve(Session& session) {
   session.starved = true;
   watch(session, session.connection->unsentBytes() > 0);
-  if (starved_.empty()) slowTimer_.arm(kLookForSlow);
   starved_.push_back(session.id);
 }
 
@@ -75,48 +76,58 @@ void Server::feedStarved() {
   });
 }
 
+bool Server::isFull(Uid uid) {
+  return user(uid).budget->over() || std::any_of(starved_.begin(), starved_.end(), [&](SessionId id) {
+           const Session* session = find(id);
+           return session != nullptr && session->uid == uid;
+         });
+}
+
+void Server::watchSlow() {
+  const auto over = [](const auto& entry) { return entry.second.budget->over(); };
+  if (slowWatched_ || (starved_.empty() && std::none_of(users_.begin(), users_.end(), over))) return;
+  slowWatched_ = true;
+  slowTimer_.arm(kLookForSlow);
+}
+
 void Server::closeSlow() {
-  std::set<Uid> full;
-  for (const SessionId id : starved_) {
-    if (const Session* session = find(id)) full.insert(session->uid);
-  }
+  slowWatched_ = false;
   std::vector<SessionId> slow;
   const auto deadline = monotonicNow() - kSlowAfter;
   for (const auto& [id, session] : sessions_) {
     const bool holds = session->connection->chargedBytes() + session->unsent.bytes() > 0;
-    if (holds && session->movedAt < deadline && full.contains(session->uid)) slow.push_back(id);
+    if (holds && session->movedAt < deadline && isFull(session->uid)) slow.push_back(id);
   }
-  for (const SessionId id : slow) {
-    Session& session = *find(id);
-    ipc::Message message;
-    writeError(
-        Error(Code::quota,
-              "this connection held its bytes in flight for too long while others of yours had no room "
-              "(config in_flight_bytes)"),
-        0, message);
-    session.connection->send(message);
-    try {
-      session.connection->flush();
-    } catch (const Error&) {
-      // It has gone already.
-    }
-    ++slowClosed_;
-    close(id);
+  for (const SessionId id : slow) closeSlow(*find(id));
+}
+
+void Server::closeSlow(Session& session) {
+  ipc::Message message;
+  writeError(Error(Code::quota,
+                   "this connection held its bytes in flight for too long while others of yours had no room "
+                   "(config in_flight_bytes)"),
+             0, message);
+  session.connection->send(message);
+  try {
+    session.connection->flush();
+  } catch (const Error&) {
+    // It has gone already.
   }
-  if (!starved_.empty()) slowTimer_.arm(kLookForSlow);
+  ++slowClosed_;
+  close(session.id);
 }
 
 void Server::shedUnread() {
-  const auto over = [](const auto& entry) { return entry.second.budget->over(); };
-  while (std::any_of(users_.begin(), users_.end(), over)) {
-    Session* most = nullptr;
+  const auto farOver = [](const User& user) { return user.budget->used() / 2 > user.budget->limit(); };
+  while (
+      std::any_of(users_.begin(), users_.end(), [&](const auto& entry) { return farOver(entry.second); })) {
+    Session* slowest = nullptr;
     for (auto& [id, session] : sessions_) {
-      if (!session->budget->over() || session->unsent.bytes() == 0) continue;
-      if (most == nullptr || session->unsent.bytes() > most->unsent.bytes()) most = session.get();
+      if (session->unsent.bytes() == 0 || !farOver(user(session->uid))) continue;
+      if (slowest == nullptr || session->movedAt < slowest->movedAt) slowest = session.get();
     }
-    if (most == nullptr) return;
-    ++slowClosed_;
-    close(most->id);
+    if (slowest == nullptr) return;
+    closeSlow(*slowest);
   }
 }
 

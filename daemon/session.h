@@ -41,6 +41,7 @@ struct Session {
   bool eventsOfBatches = false;
   std::uint64_t missedEvents = 0;
   std::shared_ptr<ipc::Budget> budget;       // its uid's, for bytes in flight
+  std::shared_ptr<ipc::Budget> waits;        // its uid's, for what it waits for
   std::shared_ptr<ipc::Budget> descriptors;  // its uid's, for parcels that wait
   ipc::Charge unsent;                        // what it has not read yet, if that is much
   std::chrono::nanoseconds movedAt{};        // when a byte went in or out last
