@@ -7,6 +7,7 @@
 
 #include "ctl/context_source.h"
 #include "ctl/output.h"
+#include "ctl/session.h"
 #include "ipc/error.h"
 #include "ipc/parcel.h"
 
@@ -65,6 +66,8 @@ RunSession::RunSession(const RunRequest& request)
   terminal.setIsTerminal(terminals_);
   terminal.setForeground(job_.startsInFront());
   writeContextSource(surroundings, submit.initContext(), message);
+  // It goes out before the daemon has said what it takes.
+  checkSize(message, ipc::kMaxFrameBytes, "the command with its environment");
   auto socket = ipc::connectOrStart(request.which);
   // Once the daemon has the task a signal is meant for it; until then it ends batonctl, also while a daemon
   // starts.

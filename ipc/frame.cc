@@ -10,6 +10,7 @@
 namespace baton::ipc {
 namespace {
 
+constexpr std::size_t kTableBytes = (kMaxSegments / 2 + 1) * sizeof(capnp::word);
 // A larger buffer is given back once the frame that needed it is taken out.
 constexpr std::size_t kKeptBytes = 2 * kUnchargedBytes;
 
@@ -28,6 +29,15 @@ void Message::attach(shm::Fd fd) {
 }
 
 void Message::appendTo(std::vector<std::byte>& out) {
+  // Pointers between segments take a word more each: very many small arguments would not fit for them alone.
+  if (builder_->sizeInWords() * sizeof(capnp::word) > kMaxFrameBytes - kTableBytes) {
+    const auto frame = frame_.asReader();
+    auto flat =
+        std::make_unique<capnp::MallocMessageBuilder>(static_cast<unsigned>(frame.totalSize().wordCount + 1));
+    flat->setRoot(frame);
+    builder_ = std::move(flat);
+    frame_ = builder_->getRoot<wire::Frame>();
+  }
   auto segments = builder_->getSegmentsForOutput();
   const std::size_t tableWords = segments.size() / 2 + 1;
   std::vector<std::uint32_t> table(tableWords * 2, 0);

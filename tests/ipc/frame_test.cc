@@ -373,6 +373,25 @@ TEST(FrameReader, survivesNoise) {
   EXPECT_GT(frames, 1000);
 }
 
+TEST(Message, manySmallPiecesTakeNoMoreThanTheirSize) {
+  // An argument of a byte takes two words, its pointer and itself; one more if they are in different
+  // segments.
+  constexpr unsigned kWords = 60'000;
+  Message message;
+  message.frame().setId(7);
+  auto argv = message.frame().initSubmit().initArgv(kWords);
+  for (unsigned i = 0; i < kWords; ++i) argv.init(i, 1)[0] = 'w';
+  const Bytes bytes = bytesOf(message);
+  EXPECT_LT(bytes.size(), kMaxFrameBytes);
+  FrameReader reader;
+  append(reader, bytes);
+  const auto frame = reader.next();
+  ASSERT_TRUE(frame.has_value());
+  EXPECT_EQ(frame->get().getId(), 7U);
+  EXPECT_EQ(frame->get().getSubmit().getArgv().size(), kWords);
+  EXPECT_EQ(frame->get().getSubmit().getArgv()[kWords - 1][0], 'w');
+}
+
 TEST(Message, countsItsDescriptors) {
   Message message;
   message.attach(shm::Fd(::dup(0)));
