@@ -3,8 +3,10 @@
 import contextlib
 import os
 import resource
+import signal
 import socket
 import struct
+import subprocess
 import threading
 
 import baton
@@ -104,71 +106,71 @@ class Attack(byhand.Peers, baton.TestCase):
         self.assertTrue(all(peer.closed() for peer in hoarders))
         baton.wait_until(lambda: byhand.fd_count(self.daemon_pid) <= before, "all are closed")
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """The daemon stands still: what is sent meanwhile is with it before anything is done with it."""
+        os.kill(self.daemon_pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.daemon_pid, signal.SIGCONT)
+
+    @staticmethod
+    def send_parcel(peer, fd, **options):
+        """A submit with a parcel that holds the descriptor, of which nothing is left here."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with mine, theirs:
+            socket.send_fds(mine, [b"F\0\1\2"], [fd, fd, fd])
+            peer.send(wire.submit_frame(2, [b"true"], fds=1, output=wire.PARCEL, attached=True, **options),
+                      [theirs.fileno()])
+
     def test_a_descriptor_that_cannot_be_closed(self):
-        """In a frame; behind one that costs the connection, unread; in the parcel of a task that never starts."""
-        def in_a_frame(fd):
-            peer = self.peer()
-            self.assertEqual(peer.call(wire.frame(wire.PING, 2, fds=1)[0].bytes(), [fd]).tag, wire.OK)
+        """In a frame; behind one that costs the connection, unread; in parcels of tasks that never start."""
+        def in_a_frame(peer, fd):
+            peer.send(wire.frame(wire.PING, 2, fds=1)[0].bytes(), [fd])
 
-        def unread(fd):
-            peer = self.peer(greet=False)
-            # The bad frame is in a read of its own, since it has descriptors too.
-            null = os.open(os.devnull, os.O_RDWR)
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                peer.send(wire.frame(wire.PING, 1, fds=1)[0].bytes(), [null])
-                peer.send(wire.frame(wire.PING, 2, fds=1)[0].bytes(), [fd])
-            os.close(null)
+        def unread(peer, fd):
+            peer.send(struct.pack("<II", 0, 0xFFFFFFFF))
+            peer.send(wire.frame(wire.PING, 2, fds=1)[0].bytes() * 2000, [fd])
 
-        def in_a_parcel(fd):
-            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            peer = self.peer()
-            with mine, theirs:
-                socket.send_fds(mine, [b"F\0\1\2"], [fd, fd, fd])
-                task = peer.call(wire.submit_frame(2, [b"true"], fds=1, output=wire.PARCEL, attached=True,
-                                                   change=self.hold), [theirs.fileno()]).number
-            self.addCleanup(peer.close)
-            return lambda: self.victim.call(wire.cancel_frame(7, [task]))
+        def in_a_held_parcel(peer, fd):
+            self.send_parcel(peer, fd, change=self.hold)
 
-        def in_a_bad_submit(fd):
-            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            peer = self.peer()
-            with mine, theirs:
-                socket.send_fds(mine, [b"F\0\1\2"], [fd, fd, fd])
-                self.assertEqual(peer.call(wire.submit_frame(2, [b"true"], fds=1, output=wire.PARCEL, attached=True,
-                                           change=lambda b, o: o.set("H", 6, 5000)), [theirs.fileno()]).tag, wire.ERROR)
+        def in_a_refused_parcel(peer, fd):
+            self.send_parcel(peer, fd, change=lambda b, o: o.set("H", 6, 5000))
 
-        def with_a_relative_directory(fd):
-            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            peer = self.peer()
-            with mine, theirs:
-                socket.send_fds(mine, [b"F\0\1\2"], [fd, fd, fd])
-                peer.send(wire.submit_frame(2, [b"true"], fds=1, output=wire.PARCEL, attached=True, cwd=b"."),
-                          [theirs.fileno()])
-            self.assertTrue(peer.closed())
+        def in_a_parcel_with_a_bad_context(peer, fd):
+            self.send_parcel(peer, fd, cwd=b".")
 
-        for send in (in_a_frame, unread, in_a_parcel, in_a_bad_submit, with_a_relative_directory):
+        for send in (in_a_frame, unread, in_a_held_parcel, in_a_refused_parcel, in_a_parcel_with_a_bad_context):
             with self.subTest(send.__name__), stuck_descriptor() as fd:
-                then = send(fd)
-                os.close(fd)  # the daemon has the last one
-                if then:
-                    then()
+                peer = self.peer()
+                with self.stopped():
+                    send(peer, fd)
+                    os.close(fd)  # the daemon has the last one
+                answer = peer.receive()
+                if send is in_a_held_parcel:
+                    self.assertEqual(self.victim.call(wire.cancel_frame(7, [answer.number])).tag, wire.OK)
                 self.assert_undisturbed()
+                peer.close()
 
     def test_no_more_are_taken_behind_one_that_hangs(self):
         peer = self.peer()
-        ping = wire.frame(wire.PING, 2, fds=16)[0].bytes()
         null = os.open(os.devnull, os.O_RDWR)
         self.addCleanup(os.close, null)
         with stuck_descriptor() as fd:
-            self.assertEqual(peer.call(wire.frame(wire.PING, 2, fds=1)[0].bytes(), [fd]).tag, wire.OK)
-            os.close(fd)
-            answer = None
+            with self.stopped():
+                peer.send(wire.frame(wire.PING, 2, fds=1)[0].bytes(), [fd])
+                os.close(fd)
+            answer = peer.receive()
             for _ in range(80):
-                answer = peer.call(ping, [null] * 16)
                 if answer.tag != wire.OK:
                     break
+                answer = peer.call(wire.frame(wire.PING, 2, fds=16)[0].bytes(), [null] * 16)
             self.assertEqual(answer.error[0], wire.REFUSED)
-            self.assertEqual(self.ctl("run", "true").returncode, 125)
+            # Not through pipes: they too are in what waits to be closed.
+            refused = self.daemon.popen("run", "true", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.assertEqual(refused.wait(timeout=baton.TIMEOUT), 125)
             self.assert_undisturbed()
         baton.wait_until(lambda: self.ctl("run", "true").returncode == 0, "it hangs no more")
 
