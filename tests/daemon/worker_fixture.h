@@ -158,7 +158,7 @@ class WorkerProcess {
       ::_exit(99);
     }
     ::close(ends[1]);
-    connection_.emplace(shm::Fd(ends[0]), std::size_t{8} << 20);
+    connection_.emplace(shm::Fd(ends[0]), ipc::Intake{.maxFrameBytes = std::size_t{8} << 20});
     waitFor([](auto frame) { return frame.isWorkerReady(); });
   }
   ~WorkerProcess() {
