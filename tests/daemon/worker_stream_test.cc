@@ -47,9 +47,12 @@ TEST(WorkerStream, aReaderThatDoesNotReadHoldsTheTaskAndCostsNoMemory) {
 
 TEST(WorkerStream, heldOutputWaitsInTheTask) {
   WorkerProcess worker;
-  worker.holdOutput(true);
-  worker.assignShell("head -c 300000 /dev/zero; exit 3");
+  worker.assignShell("kill -STOP $$; head -c 300000 /dev/zero; exit 3");
   const pid_t task = worker.waitForStart();
+  ASSERT_TRUE(eventually([&] { return stateOf(task) == 'T'; }));
+  worker.holdOutput(true);
+  ASSERT_TRUE(worker.sample());  // it has been read by then
+  ::kill(task, SIGCONT);
   ASSERT_TRUE(eventually([&] {
     const auto sample = worker.sample();
     return sample && sample->second && alive(task);
@@ -62,9 +65,12 @@ TEST(WorkerStream, heldOutputWaitsInTheTask) {
 
 TEST(WorkerStream, outputHeldAtTheEndDelaysTheReportOnly) {
   WorkerProcess worker;
-  worker.holdOutput(true);
-  worker.assignShell("echo last words");
+  worker.assignShell("kill -STOP $$; echo last words");
   const pid_t task = worker.waitForStart();
+  ASSERT_TRUE(eventually([&] { return stateOf(task) == 'T'; }));
+  worker.holdOutput(true);
+  ASSERT_TRUE(worker.sample());  // it has been read by then
+  ::kill(task, SIGCONT);
   ASSERT_TRUE(eventually([&] { return !alive(task); }));
   worker.holdOutput(false);
   EXPECT_EQ(worker.waitForEnd().exitCode, 0);

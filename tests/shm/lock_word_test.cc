@@ -183,6 +183,8 @@ TEST(LockWord, excludesThreadsAndClients) {
   for (std::uint32_t round = 0; round < kRounds; ++round) {
     LockWord& word = words[round % kClients];
     word.grant(round % 2 == 0 ? LockState::idle : LockState::granted, round / 2 % 2, round);
+    // Until somebody has been inside at all: threads may begin late.
+    while (round == 0 && counted.load() == 0) std::this_thread::yield();
     if (round % 5 == 0) std::this_thread::yield();
     if (round % 7 == 0 && word.takeBackGrant()) continue;
     if (word.recall() == Recalled::takenBack) continue;
