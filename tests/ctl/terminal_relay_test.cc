@@ -9,8 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <string>
+
+#include "ctl/output.h"
 
 namespace baton::ctl {
 namespace {
@@ -258,15 +261,15 @@ TEST(Terminal, ThereIsNoneWithoutAControllingTerminal) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(Terminal, ClosedStandardDescriptorsAreOpenedOnNothing) {
+TEST(Output, ClosedStandardDescriptorsStayClosedAndTheirNumbersTaken) {
   const pid_t child = ::fork();
   if (child == 0) {
-    ::setsid();
     ::close(0);
     ::close(2);
-    standardTerminals();
+    reserveStandardDescriptors();
     char byte = 0;
-    ::_exit(::read(0, &byte, 1) == 0 && ::write(2, "x", 1) == 1 ? 0 : 1);
+    const bool closed = ::read(0, &byte, 1) < 0 && errno == EBADF && ::write(2, "x", 1) < 0 && errno == EBADF;
+    ::_exit(closed && ::open("/dev/null", O_RDONLY) > 2 ? 0 : 1);
   }
   int status = 0;
   ::waitpid(child, &status, 0);
