@@ -106,13 +106,13 @@ void MapEngine::takeSignal(int signal) {
 }
 
 void MapEngine::suspend() {
+  holdAll(true);       // first: a job that stops leaves its slot to the next
   signalAll(SIGSTOP);  // their process groups are orphaned: the kernel ignores SIGTSTP there
-  holdAll(true);
   bar_.clear();
   // If nobody could continue us we are not stopped, and go on at once, as any process would.
   [[maybe_unused]] const bool stopped = signals_->stopGroup(SIGTSTP);
-  holdAll(false);
   signalAll(SIGCONT);
+  holdAll(false);
 }
 
 void MapEngine::signalAll(int signal) {

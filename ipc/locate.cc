@@ -134,12 +134,16 @@ Places userPlaces() {
 }
 
 void ensurePrivateDirectory(const std::string& path) {
+  // The mode is set again because the caller's umask may take away the owner's own bits.
+  const auto makePrivate = [&path] {
+    return ::mkdir(path.c_str(), 0700) == 0 && ::chmod(path.c_str(), 0700) == 0;
+  };
   const auto slash = path.rfind('/');
-  if (::mkdir(path.c_str(), 0700) < 0 && errno == ENOENT && slash != 0 && slash != std::string::npos) {
+  if (!makePrivate() && errno == ENOENT && slash != 0 && slash != std::string::npos) {
     const std::string parent = path.substr(0, slash);
     struct stat status {};
     if (::stat(parent.c_str(), &status) < 0) ensurePrivateDirectory(parent);
-    ::mkdir(path.c_str(), 0700);
+    makePrivate();
   }
   struct stat status {};
   if (::lstat(path.c_str(), &status) < 0) {

@@ -134,6 +134,7 @@ StartLock::StartLock(const Places& places) {
   const std::string path = places.stateDirectory + "/start.lock";
   file_ = shm::Fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file_) throwErrno("cannot open " + path);
+  ::fchmod(file_.get(), 0600);  // whatever the umask took away: the next client is to open it too
   while (::flock(file_.get(), LOCK_EX) < 0) {
     if (errno != EINTR) throwErrno("cannot lock " + path);
   }

@@ -160,8 +160,8 @@ class Lines(Map, baton.TestCase):
         return out == b"sh\n"
 
     def test_a_function_of_the_caller(self):
-        script = "greet() { echo hello $1; }; export -f greet; batonctl map -k greet ::: a b"
-        result = subprocess.run(["bash", "-c", script], env=self.daemon.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        script = "greet() { echo hello $1; }; export -f greet; batonctl map -k greet ::: a b; exit $?"
+        result = subprocess.run(["bash", "-c", script], env=dict(self.daemon.env, SHELL="/bin/sh"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 cwd=self.path("work"), timeout=baton.TIMEOUT)
         self.assertEqual(result.stdout, b"hello a\nhello b\n")
 
