@@ -128,6 +128,7 @@ ListeningSocket::ListeningSocket(Loop& loop, const ipc::Places& places)
   } else {
     socket_ = bindSocket();
     retryTimer_ = loop_.onTimer([this] { changed(); });
+    watchMounts();
     watch();
   }
   writePathFile();
@@ -179,11 +180,22 @@ void ListeningSocket::watch() {
     }
     changed();
   });
+  // It may have gone before there was a watch.
+  if (!present()) retryTimer_.arm(std::chrono::nanoseconds(0));
+}
+
+void ListeningSocket::watchMounts() {
+  mounts_ = shm::Fd(::open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+  if (mounts_) mountsSource_ = loop_.onIo(mounts_.get(), EPOLLPRI, [this](std::uint32_t) { changed(); });
+}
+
+bool ListeningSocket::present() const {
+  struct stat status {};
+  return ::lstat(path_.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
 void ListeningSocket::changed() {
-  struct stat status {};
-  if (removed_ || (::lstat(path_.c_str(), &status) == 0 && S_ISSOCK(status.st_mode))) return;
+  if (removed_ || present()) return;
   try {
     if (movable_) {
       directory_ = ipc::runtimeBase();
@@ -202,6 +214,7 @@ void ListeningSocket::changed() {
 void ListeningSocket::remove() {
   removed_ = true;
   watchSource_.reset();
+  mountsSource_.reset();
   ::unlink(pathFile_.c_str());
   if (!fromSystemd_) ::unlink(path_.c_str());
 }

@@ -42,6 +42,10 @@ class ListeningSocket {
   shm::Fd bindSocket();
   void writePathFile() const;
   void watch();
+  // A login directory is unmounted from under its files, which inotify does not tell as long as our socket is
+  // one of them.
+  void watchMounts();
+  bool present() const;
   void changed();
 
   Loop& loop_;
@@ -55,6 +59,8 @@ class ListeningSocket {
   shm::Fd socket_;
   shm::Fd inotify_;
   Source watchSource_;
+  shm::Fd mounts_;  // polled: its text has changed
+  Source mountsSource_;
   Source retryTimer_;
 };
 
