@@ -20,11 +20,11 @@ class MachineTest(unittest.TestCase):
         try:
             machine.check()
             machine.root()
+            cls.machine = machine.Machine()
+            cls.addClassCleanup(cls.machine.close)
+            cls.machine.boot()
         except machine.NotHere as why:
             raise unittest.SkipTest(str(why))
-        cls.machine = machine.Machine()
-        cls.addClassCleanup(cls.machine.close)
-        cls.machine.boot()
 
     def setUp(self):
         self.addCleanup(self._print_journal_if_failed)
@@ -80,3 +80,11 @@ class UserTest(MachineTest):
         self.assertEqual(self.state(), "active")
         self.assertEqual(self.status()["pid"], self.main_pid())
         self.assertEqual(self.user.processes("batond"), [self.main_pid()], "no second daemon, and no guard")
+
+
+def main():
+    """Runs the tests of the program, and says by its exit status too if there was no machine for them."""
+    result = unittest.main(verbosity=2, exit=False).result
+    if result.skipped and not result.testsRun:
+        sys.exit(machine.SKIPPED)
+    sys.exit(not result.wasSuccessful())

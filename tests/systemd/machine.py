@@ -1,8 +1,8 @@
 """A machine that really boots systemd: a Debian root made once, started by systemd-nspawn for each test class.
 
 `Machine` is what tests use: boot it, run commands in it as root, as a user, or in a login session, close it.
-Needs root, a cgroup v2 hierarchy and Debian's mmdebstrap and systemd-container; where one of them is missing
-`NotHere` says which. Nothing is left behind: the machine's disk is an overlay in memory, its processes live in a
+Needs root, a cgroup v2 hierarchy and Debian's mmdebstrap and systemd-container; where one of them is missing, or
+no machine boots for another reason, `NotHere` says why. As a program this makes the root. Nothing is left behind: the machine's disk is an overlay in memory, its processes live in a
 cgroup and a pid namespace of its own, and it dies with the process that booted it.
 """
 
@@ -32,6 +32,10 @@ PACKAGES = ("systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd", "libs
 # What a machine for tests has no use for, and what would only disturb.
 MASKED = ("apt-daily.timer", "apt-daily-upgrade.timer", "e2scrub_all.timer", "dpkg-db-backup.timer",
           "console-getty.service", "dev-hugepages.mount")
+# Who logs out ends at once, and not after the ten seconds that Debian waits for another login.
+LOGIND = "[Login]\nUserStopDelaySec=0\n"
+# How a program says that it was skipped: automake's number, and ctest's by our CMakeLists.txt.
+SKIPPED = 77
 
 
 class NotHere(Exception):
@@ -49,13 +53,23 @@ def check():
         raise NotHere("no cgroup v2 hierarchy is mounted")
 
 
-def cgroup2():
-    """The directory of our own cgroup in the v2 hierarchy."""
+def mount_points(*words):
+    """Where file systems are mounted whose lines in mountinfo hold all the words."""
     with open("/proc/self/mountinfo") as file:
-        mounts = [line.split() for line in file if " - cgroup2 " in line]
+        return [line.split()[4].rstrip("/") for line in file if all(word in line for word in words)]
+
+
+def cgroup2(mounts=None):
+    """The directory of our own cgroup in the v2 hierarchy, or below another mount point."""
+    mounts = mount_points(" - cgroup2 ") if mounts is None else mounts
     with open("/proc/self/cgroup") as file:
         own = [line.strip()[3:] for line in file if line.startswith("0::")]
-    return mounts[0][4].rstrip("/") + own[0].rstrip("/") if mounts and own else ""
+    return mounts[0] + own[0].rstrip("/") if mounts and own else ""
+
+
+def mirror():
+    """Where nspawn makes the same cgroups once more: in systemd's hierarchy of v1, on a machine that still has one."""
+    return cgroup2(mount_points(" - cgroup ", "name=systemd"))
 
 
 def sources():
@@ -79,11 +93,11 @@ def read(path):
 
 
 def root():
-    """The directory of the root; made by the first who asks, which takes a minute or two."""
+    """The directory of the root; made by the first who asks, which takes a minute."""
     os.makedirs(ROOTS, exist_ok=True)
     path = os.path.join(ROOTS, "bookworm")
     stamp = path + ".packages"
-    wanted = " ".join(PACKAGES + MASKED)
+    wanted = " ".join(PACKAGES + MASKED) + "\n" + LOGIND
     with locked(path + ".lock"):
         if read(stamp) == wanted:
             return path
@@ -97,10 +111,12 @@ def root():
                                *options, "bookworm", path, *sources()],
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if made.returncode != 0:
-            away = re.search("(Failed to fetch|Temporary failure|Could not (resolve|connect)|timed out).*", made.stdout)
-            raise NotHere(away.group()) if away else RuntimeError(f"mmdebstrap failed:\n{made.stdout[-3000:]}")
+            raise NotHere(f"mmdebstrap made no root:\n{made.stdout[-3000:]}")
         for unit in MASKED:
             os.symlink("/dev/null", os.path.join(path, "etc/systemd/system", unit))
+        os.mkdir(path + "/etc/systemd/logind.conf.d")
+        with open(path + "/etc/systemd/logind.conf.d/tests.conf", "w") as file:
+            file.write(LOGIND)
         with open(stamp, "w") as file:
             file.write(wanted)
     return path
@@ -121,11 +137,15 @@ class Cgroup:
     numbers = itertools.count(1)
 
     def __init__(self):
-        for path in glob.glob(os.path.join(cgroup2(), self.PREFIX + "*")):
-            if not os.path.exists("/proc/" + path.split("-")[-2]):
-                self._remove(path)
+        for place in filter(None, (cgroup2(), mirror())):
+            for path in glob.glob(os.path.join(place, self.PREFIX + "*-*")):
+                if not os.path.exists("/proc/" + path.split("-")[-2]):
+                    self._remove(path)
         self.path = os.path.join(cgroup2(), f"{self.PREFIX}{os.getpid()}-{next(self.numbers)}")
-        os.mkdir(self.path)
+        try:
+            os.mkdir(self.path)
+        except OSError as why:
+            raise NotHere(f"a cgroup cannot be made: {why}")
 
     def join(self):
         with open(self.path + "/cgroup.procs", "w") as file:
@@ -133,6 +153,8 @@ class Cgroup:
 
     def close(self):
         self._remove(self.path)
+        if mirror():
+            self._remove(os.path.join(mirror(), os.path.basename(self.path)))
 
     @staticmethod
     def _remove(path):
@@ -163,8 +185,8 @@ class Machine:
     """One booted machine."""
 
     def __init__(self):
-        self.directory = tempfile.mkdtemp(prefix="baton-machine-")
         self.cgroup = Cgroup()
+        self.directory = tempfile.mkdtemp(prefix="baton-machine-")
         self.console = open(os.path.join(self.directory, "console"), "w+b")
         self.nspawn = None
         self.init = 0
@@ -177,13 +199,22 @@ class Machine:
              "--console=read-only", "--link-journal=no", "--bind-ro", self.directory + "/usr/local:/usr/local", "--boot"],
             env=dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1", SYSTEMD_NSPAWN_LOCK="0"),
             stdin=subprocess.DEVNULL, stdout=self.console, stderr=subprocess.STDOUT, preexec_fn=self.cgroup.join)
-        wait_until(self._init, "systemd-nspawn starts PID 1", TIMEOUT)
-        wait_until(lambda: self.run("systemctl", "is-system-running", check=False).out in ("running\n", "degraded\n"),
-                   "the machine has booted", TIMEOUT)
+        try:
+            wait_until(self._init, "systemd-nspawn starts PID 1", TIMEOUT)
+            wait_until(self._booted, "the machine has booted", TIMEOUT)
+        except AssertionError as why:  # nothing of baton runs so far
+            raise NotHere(f"{why}\n{self.said()}")
+
+    def _booted(self):
+        self._check_nspawn()
+        return self.run("systemctl", "is-system-running", check=False).out in ("running\n", "degraded\n")
+
+    def _check_nspawn(self):
+        if self.nspawn.poll() is not None:
+            raise NotHere(f"systemd-nspawn ended with {self.nspawn.returncode}:\n{self.said()}")
 
     def _init(self):
-        if self.nspawn.poll() is not None:
-            raise AssertionError(f"systemd-nspawn ended with {self.nspawn.returncode}:\n{self.said()}")
+        self._check_nspawn()
         for pid in read(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").split():
             if read(f"/proc/{pid}/comm") == "systemd\n":
                 self.init = int(pid)
@@ -225,3 +256,16 @@ class Machine:
         self.cgroup.close()
         self.console.close()
         shutil.rmtree(self.directory)
+
+
+def main():
+    try:
+        check()
+        print(root())
+    except NotHere as why:
+        print(f"skipped: {why}")
+        sys.exit(SKIPPED)
+
+
+if __name__ == "__main__":
+    main()

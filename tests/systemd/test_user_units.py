@@ -2,12 +2,11 @@
 
 import json
 import subprocess
-import unittest
 
+import case
 from case import SERVICE, SOCKET, UserTest
 from machine import TIMEOUT
 
-SOCKET, SERVICE = "batond.socket", "batond.service"
 # A process that left its parent and its session, below a task that waits.
 ESCAPE = "setsid sh -c 'sleep 1000 & sleep 1000' & wait"
 
@@ -238,6 +237,7 @@ class Cgroups(UserTest):
     def setUp(self):
         super().setUp()
         self.user.linger()
+        self.configure('stop_timeout = "1s"\n')
         self.assert_runs()
         self.cgroup = self.user.property(SERVICE, "ControlGroup")
 
@@ -287,15 +287,27 @@ class Login(UserTest):
     """What becomes of work when its user logs out."""
 
     NOTICE = "ends when you log out"
+    BARE = {"XDG_RUNTIME_DIR": None}
 
     def setUp(self):
         super().setUp()
+        self.configure('stop_timeout = "1s"\n')
         self.user.login()
 
     def logged_out(self):
         self.user.logout()
         self.wait_for(lambda: self.machine.run("test", "-e", self.user.runtime, check=False).code != 0,
                       "the login directory is gone")
+
+    def start_without_units(self):
+        self.machine.run("mount", "-t", "tmpfs", "none", "/usr/local/share")
+        self.addCleanup(self.machine.run, "umount", "/usr/local/share")
+        self.assertEqual(self.user.ctl("submit", "sleep", "1000", env=self.BARE).err, "")
+        self.assertTrue(self.status()["socket"].startswith(self.user.runtime))
+
+    def wait_for_the_daemon_elsewhere(self):
+        self.wait_for(lambda: self.user.ctl("list", env=self.BARE, check=False).out.count("running") == 1,
+                      "the daemon listens elsewhere")
 
     def test_submit_says_once_that_work_ends_at_logout(self):
         self.assertIn(self.NOTICE, self.user.session("batonctl", "submit", "sleep", "1000").err)
@@ -307,25 +319,29 @@ class Login(UserTest):
         self.user.linger()
         self.assertEqual(self.user.session("batonctl", "submit", "sleep", "1000").err, "")
         self.user.logout()
+        state = lambda: self.machine.run("loginctl", "show-user", "--value", "--property=State", self.user.name).out
+        self.wait_for(lambda: state() == "lingering\n", "the login has ended")
         self.assertEqual(len(self.sleepers()), 1)
 
     def test_a_daemon_without_units_outlives_the_login_and_is_still_found(self):
         """Started outside of any session, as by cron, while its user was logged in: its socket goes with the login."""
-        bare = {"XDG_RUNTIME_DIR": None}
-        self.machine.run("mount", "-t", "tmpfs", "none", "/usr/local/share")
-        self.addCleanup(self.machine.run, "umount", "/usr/local/share")
-        self.assertEqual(self.user.ctl("submit", "sleep", "1000", env=bare).err, "")
+        self.start_without_units()
         daemon = self.user.processes("batond")
-        self.assertTrue(self.status()["socket"].startswith(self.user.runtime))
         self.logged_out()
-        self.wait_for(lambda: self.user.ctl("list", env=bare, check=False).out.count("running") == 1,
-                      "the daemon listens elsewhere")
-        self.assert_runs(env=bare)
+        self.wait_for_the_daemon_elsewhere()
+        self.assert_runs(env=self.BARE)
         self.assertEqual(self.user.processes("batond"), daemon)
         self.user.login()
         self.assertEqual(self.status()["socket"], f"/tmp/baton-{self.user.uid}/control.sock")
         self.user.ctl("stop", "--now")
 
+    def test_a_login_directory_goes_from_under_the_socket(self):
+        """Its files are still there, for who has them open."""
+        self.start_without_units()
+        self.machine.run("umount", "--lazy", self.user.runtime)
+        self.wait_for_the_daemon_elsewhere()
+        self.user.ctl("stop", "--now", env=self.BARE)
+
 
 if __name__ == "__main__":
-    unittest.main(verbosity=2)
+    case.main()
