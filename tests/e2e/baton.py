@@ -19,7 +19,7 @@ import termios
 import time
 import unittest
 
-BIN = os.environ.get("BATON_BIN", "")
+BIN = os.environ.get("BATON_BIN", "") and os.path.abspath(os.environ["BATON_BIN"])
 TIMEOUT = float(os.environ.get("BATON_TEST_TIMEOUT", "30"))
 
 
