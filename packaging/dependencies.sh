@@ -24,8 +24,8 @@ missingPackages() {
   done
 }
 
-# Installs those of its arguments that are missing: as root itself, else through sudo. Ends the script with a
-# sentence on what to do where it cannot.
+# Installs those of its arguments that are missing: as root itself, else through sudo. What apt-get says is shown
+# if it fails. Ends the script with a sentence on what to do where it cannot.
 installPackages() {
   if [[ ! -e /etc/debian_version ]] || ! command -v apt-get >/dev/null; then
     printf 'This script installs packages on Debian 12 only. Elsewhere install what corresponds to these,\n' >&2
@@ -46,6 +46,17 @@ installPackages() {
     asRoot=(sudo)
   fi
   printf '==> Installing from Debian%s: %s\n' "${asRoot[0]:+ (with sudo)}" "${missing[*]}"
-  "${asRoot[@]}" apt-get -qq update
-  "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"
+  local log
+  log=$(mktemp)
+  if ! {
+    "${asRoot[@]}" apt-get -qq update &&
+      "${asRoot[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install -y --no-install-recommends "${missing[@]}"
+  } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    printf '\napt-get could not install them: its last words are above.\n' >&2
+    rm -f "$log"
+    exit 1
+  fi
+  rm -f "$log"
 }

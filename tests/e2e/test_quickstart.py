@@ -103,6 +103,18 @@ class Quickstart(baton.TestCase):
         self.assertEqual(sudo[0], "sudo apt-get -qq update")
         self.assertRegex(sudo[1], "^sudo env DEBIAN_FRONTEND=noninteractive apt-get .*install .* g.. libboost-dev$")
 
+    def test_what_apt_says_is_shown_if_it_fails(self):
+        for code in (0, 1):
+            with self.subTest(code=code):
+                with open(os.path.join(self.stub_path, "apt-get"), "w") as file:
+                    file.write(f"#!/bin/sh\necho Unpacking; echo E: no space >&2; exit {code}\n")
+                result = self.run_as(True, [self.script], missing="g++")
+                self.assertEqual(result.returncode, code, result)
+                self.assertEqual("E: no space" in result.stderr, code != 0, result)
+                self.assertNotIn("Unpacking", result.stdout)
+                self.assertEqual(bool(self.calls("cmake")), code == 0)
+                open(self.log, "w").close()
+
     def test_without_sudo_it_says_what_root_has_to_do(self):
         self.stubs("cmake", "dpkg-query", "apt-get")
         for name in ("bash", "dirname", "nproc"):
