@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -120,6 +121,7 @@ int runChild(void* argument) {
   Child& child = *static_cast<Child*>(argument);
   const LaunchPlan& plan = *child.plan;
   child.born = true;
+  if (plan.birthLine >= 0) ::send(plan.birthLine, "", 1, MSG_NOSIGNAL);
   if (enterSession(child)) {
     setSignals(child);
     ::umask(plan.umask);

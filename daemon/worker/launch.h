@@ -45,6 +45,7 @@ struct LaunchPlan {
   // if `foreground`. None (-1): a session of its own.
   int terminal = -1;
   bool foreground = false;
+  int birthLine = -1;  // a socket that gets one byte from the child once it can be signalled; -1: none
   int cgroupDirectory = -1;
   int cgroupProcesses = -1;  // cgroup.procs, open for writing, for where a child cannot be born in a cgroup
 };

@@ -1,5 +1,6 @@
 #include "daemon/worker/monitor.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -27,14 +28,25 @@ Monitor::Monitor(const LaunchPlan& plan, const ChildStack& stack, const Options&
     }
     MonitorProcess(std::move(theirs), plan, stack, options.holder).run();
   }
+  theirs.reset();
+  awaitBirth();
+}
+
+// A signal that found nobody would be lost: a command that waits for a FIFO would never know of it. The end
+// of the monitor ends this, too, as it ends the line.
+void Monitor::awaitBirth() const {
+  pollfd line{line_.get(), POLLIN, 0};
+  while (::poll(&line, 1, -1) < 0) {
+  }
 }
 
 std::optional<MonitorEvent> Monitor::next() {
+  constexpr ssize_t kBirth = 1;
   MonitorEvent event;
   ssize_t got = 0;
   do {
     got = ::recv(line_.get(), &event, sizeof(event), MSG_DONTWAIT);
-  } while (got < 0 && errno == EINTR);
+  } while (got == kBirth || (got < 0 && errno == EINTR));
   if (got == static_cast<ssize_t>(sizeof(event))) return event;
   if (got >= 0 || errno != EAGAIN) closed_ = true;
   return std::nullopt;

@@ -8,6 +8,7 @@
 //
 //   worker                       monitor                       command
 //     | fork -------------------> | launch --------------------> |
+//     | <----------------------------------------------- is born |
 //     | <------- started | failed |                              |
 //     | <----- stopped, continued | <------------------- waitpid |
 //     | continue(foreground) ---> | tcsetpgrp, SIGCONT --------> |
@@ -49,7 +50,8 @@ class Monitor {
     // Descriptors of the worker that the monitor must not keep from closing.
     std::array<int, 4> close{-1, -1, -1, -1};
   };
-  // Starts the process; the plan is launched there. Throws Error(system).
+  // Starts the process; the plan is launched there. Blocks until the command's process is born, so that from
+  // here on every signal to the task's processes reaches it. Throws Error(system).
   Monitor(const LaunchPlan& plan, const ChildStack& stack, const Options& options);
 
   pid_t pid() const { return pid_; }
@@ -62,6 +64,8 @@ class Monitor {
   void resume(bool foreground);
 
  private:
+  void awaitBirth() const;
+
   shm::Fd line_;
   pid_t pid_ = -1;
   bool closed_ = false;

@@ -46,6 +46,7 @@ void MonitorProcess::takeTerminal() {
 
 void MonitorProcess::start() {
   plan_.cgroupDirectory = -1;  // it is in there itself, so its children are too
+  plan_.birthLine = line_.get();
   const Launched launched = launch(plan_, stack_);
   MonitorEvent event;
   if (launched.failure.step != Step::none) {

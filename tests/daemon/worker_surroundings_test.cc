@@ -211,28 +211,50 @@ TEST(WorkerSurroundings, whatCannotBeSetIsNamed) {
   EXPECT_THAT(noLimit.detail, HasSubstr("limit of open files to 1099511627776"));
 }
 
-TEST(WorkerSurroundings, aFifoThatNobodyOpensBlocksTheTaskAndNotTheWorker) {
-  TemporaryDirectory directory;
-  const auto fifo = directory.file("fifo");
-  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-  WorkerProcess worker;
-  const auto spec = [&] {
+// `cat` with its stdin from a FIFO that nobody may have opened.
+class OfAFifo {
+ public:
+  OfAFifo() : path_(directory_.file("fifo")) { EXPECT_EQ(::mkfifo(path_.c_str(), 0600), 0); }
+  const std::string& path() const { return path_; }
+  TaskSpec task() const {
     TaskSpec task;
     task.argv = {"/bin/cat"};
-    task.edit = [&](auto assign) {
-      assign.getOptions().setStdinPath({reinterpret_cast<const capnp::byte*>(fifo.data()), fifo.size()});
+    task.edit = [this](auto assign) {
+      assign.getOptions().setStdinPath({reinterpret_cast<const capnp::byte*>(path_.data()), path_.size()});
     };
     return task;
-  };
-  worker.assign(spec());
+  }
+
+ private:
+  TemporaryDirectory directory_;
+  std::string path_;
+};
+
+TEST(WorkerSurroundings, aFifoThatNobodyOpensBlocksTheTaskAndNotTheWorker) {
+  const OfAFifo fifo;
+  WorkerProcess worker;
+  worker.assign(fifo.task());
   ASSERT_TRUE(worker.sample());
   worker.cancel(60'000'000'000);
   EXPECT_EQ(worker.waitForEnd().cause, Cause::CANCELLED);
 
-  worker.assign(spec());
-  std::ofstream(fifo) << "through the fifo";
+  worker.assign(fifo.task());
+  std::ofstream(fifo.path()) << "through the fifo";
   EXPECT_EQ(worker.waitForEnd().exitCode, 0);
   EXPECT_EQ(worker.out, "through the fifo");
+}
+
+// No TERM is lost between the start of the process that opens the FIFO and the birth of the command's own.
+TEST(WorkerSurroundings, aCancelThatComesWithTheTaskEndsItByTerm) {
+  const OfAFifo fifo;
+  WorkerProcess worker;
+  for (int round = 0; round < 20; ++round) {
+    worker.assign(fifo.task());
+    worker.cancel(300'000'000'000);
+    const auto ended = worker.waitForEnd();
+    EXPECT_EQ(ended.cause, Cause::CANCELLED);
+    EXPECT_EQ(ended.signal, SIGTERM);
+  }
 }
 
 }  // namespace
