@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 
 #include "ctl/context_source.h"
 #include "ctl/output.h"
@@ -16,8 +17,8 @@ namespace {
 
 using ipc::wire::Frame;
 
-// Bits 0, 1: stdin and stdout. With both on the terminal the task has it to itself; else it shares it with
-// the rest of a pipeline.
+constexpr std::uint8_t kStdin = 1;
+// With both on the terminal the task has it to itself; else it shares it with the rest of a pipeline.
 constexpr std::uint8_t kStdinAndStdout = 3;
 
 // Those of 0, 1, 2 for which the task needs a pseudo-terminal.
@@ -27,6 +28,16 @@ std::uint8_t terminalsOf(const SubmitOptions& options) {
   if (options.stdoutPath) terminals &= ~2U;
   if (options.stderrPath) terminals &= ~4U;
   return static_cast<std::uint8_t>(terminals);
+}
+
+// To be in front whenever batonctl is: a task that has the terminal to itself, and one that reads it but
+// cannot ask for it, since the signal by which the kernel asks is ignored, as under $(...) of an interactive
+// shell.
+bool wantsTerminal(std::uint8_t terminals) {
+  struct sigaction action {};
+  const bool cannotAsk = ::sigaction(SIGTTIN, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+  const std::uint8_t wanted = cannotAsk ? kStdin : kStdinAndStdout;
+  return (terminals & wanted) == wanted;
 }
 
 // The task has stdin and stdout now: a pipe that it closes is to be closed for its other end.
@@ -44,7 +55,7 @@ RunSession::RunSession(const RunRequest& request)
     : options_(request.options),
       terminals_(terminalsOf(request.options)),
       terminal_(terminals_ != 0 ? Terminal::open() : std::nullopt),
-      job_(*this, (terminals_ & kStdinAndStdout) == kStdinAndStdout) {
+      job_(*this, wantsTerminal(terminals_)) {
   if (terminal_) {
     relay_.emplace(*terminal_);
   } else {
@@ -92,7 +103,8 @@ RunSession::End RunSession::run() {
     signal = SIGINT;
   }
   const bool typed = relay_ && relay_->interruptTyped();
-  return {std::move(*ended_), signal, signal == SIGINT && typed};
+  const bool asTold = everForwarded_.contains(row.getSignal());
+  return {std::move(*ended_), signal, signal == SIGINT && typed, asTold};
 }
 
 bool RunSession::finished() {
@@ -250,6 +262,7 @@ void RunSession::signalTask(int signal) {
   kill.initSelection().initRefs(1)[0].setId(task_);
   kill.setSignal(signal);
   forwarded_[client_->send(message)] = signal;
+  everForwarded_.insert(signal);
 }
 
 void RunSession::cancelTask() {

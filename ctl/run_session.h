@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -39,6 +40,7 @@ class RunSession final : private JobActions {
     ipc::ReceivedFrame frame;   // `ended`
     std::optional<int> signal;  // batonctl is to end by it
     bool wholeGroup = false;    // and what runs beside it too, as if the key had interrupted all of them
+    bool asTold = false;        // the task ended by a signal that batonctl had passed on
   };
   // Carries on until the task has ended and all it wrote has gone out. The terminal is as it was then. Throws
   // the daemon's refusal, or Error(disconnected).
@@ -87,6 +89,7 @@ class RunSession final : private JobActions {
   unsigned attemptsStarted_ = 0;
   std::vector<int> earlySignals_;                     // before it was accepted
   std::unordered_map<std::uint64_t, int> forwarded_;  // by request
+  std::set<int> everForwarded_;
   bool givenUp_ = false;  // a signal after the end: what the terminal does not take is left
   std::optional<ipc::ReceivedFrame> ended_;
 };

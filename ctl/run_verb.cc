@@ -1,4 +1,9 @@
 // `batonctl run`: a command on a slot of the pool, as if it had been called directly.
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstring>
+
 #include "ctl/exit_code.h"
 #include "ctl/output.h"
 #include "ctl/run_session.h"
@@ -31,6 +36,15 @@ constexpr Arguments::Spec kSpec{
         "  batonctl run sh -c 'sort a | uniq > b'    # a pipeline needs a shell",
     .words = Arguments::Words::command};
 
+// What the shell would have said had it seen the command end by a signal: of that only the code is left.
+std::string signalLine(ipc::wire::TaskRow::Reader row, bool asTold) {
+  if (row.getCause() != ipc::wire::Cause::SIGNALLED || row.getSignal() == SIGPIPE || asTold) return "";
+  const char* words = ::sigdescr_np(row.getSignal());
+  return fmt::format("the command ended by signal {}{}{}", signalName(row.getSignal()),
+                     words != nullptr ? fmt::format(": {}", words) : "",
+                     row.getCoreDumped() ? " (core dumped)" : "");
+}
+
 }  // namespace
 
 int runVerb(int argc, char** argv) {
@@ -50,8 +64,10 @@ int runVerb(int argc, char** argv) {
   const auto end = session.run();
   if (end.signal && end.wholeGroup) endGroupBySignal(*end.signal);
   if (end.signal) endBySignal(*end.signal);
-  const auto outcome = outcomeOf(end.frame.get().getEnded(), options.refuseToWait);
-  if (!outcome.line.empty()) complain(outcome.line);
+  const auto row = end.frame.get().getEnded();
+  const auto outcome = outcomeOf(row, options.refuseToWait);
+  const auto line = outcome.line.empty() ? signalLine(row, end.asTold) : outcome.line;
+  if (!line.empty()) complain(line);
   return outcome.code;
 }
 

@@ -158,6 +158,22 @@ class ExitCodes(baton.TestCase):
         self.assertEqual(self.code("sh", "-c", "kill -9 $$"), 137)
         self.assertEqual(self.code("sh", "-c", "kill -USR1 $$"), 138)
 
+    def test_a_signal_is_said_as_a_shell_would(self):
+        script = "ulimit -c 0; kill -s $1 $$"
+        result = self.ctl("run", "sh", "-c", script, "-", "SEGV")
+        self.assertEqual((result.returncode, result.stderr),
+                         (139, b"batonctl: the command ended by signal SEGV: Segmentation fault\n"))
+        result = self.ctl("run", "sh", "-c", script, "-", "PIPE")
+        self.assertEqual((result.returncode, result.stderr), (141, b""))
+
+    def test_a_signal_that_was_passed_on_is_no_news(self):
+        process = self.daemon.popen("run", "sh", "-c", "echo ready; exec sleep 1000", stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE)
+        self.assertEqual(process.stdout.readline(), b"ready\n")
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=baton.TIMEOUT), (b"", b""))
+        self.assertEqual(process.returncode, 143)
+
     def test_interrupt_ends_a_shell_loop(self):
         script = "for i in 1 2 3; do batonctl run sh -c 'echo ready; exec sleep 1000'; done"
         loop = subprocess.Popen(["bash", "-c", script], env=self.daemon.env, stdout=subprocess.PIPE,
