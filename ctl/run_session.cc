@@ -1,6 +1,7 @@
 #include "ctl/run_session.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -40,6 +41,19 @@ bool wantsTerminal(std::uint8_t terminals) {
   return (terminals & wanted) == wanted;
 }
 
+// The inode of a pipe; 0: it is none.
+std::uint64_t pipeAt(int fd, bool replaced) {
+  struct stat status {};
+  const bool isPipe = !replaced && ::fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode);
+  return isPipe ? status.st_ino : 0;
+}
+
+void writePipes(const SubmitOptions& options, ipc::wire::Pipes::Builder pipes) {
+  pipes.setStdin(pipeAt(STDIN_FILENO, options.stdinPath.has_value()));
+  pipes.setStdout(pipeAt(STDOUT_FILENO, options.stdoutPath.has_value()));
+  pipes.setStderr(pipeAt(STDERR_FILENO, options.stderrPath.has_value()));
+}
+
 // The task has stdin and stdout now: a pipe that it closes is to be closed for its other end.
 void letGoOfStandardFds() {
   const shm::Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -76,6 +90,7 @@ RunSession::RunSession(const RunRequest& request)
   auto terminal = submit.initTerminal();
   terminal.setIsTerminal(terminals_);
   terminal.setForeground(job_.startsInFront());
+  writePipes(options_, submit.initPipes());
   writeContextSource(surroundings, submit.initContext(), message);
   // It goes out before the daemon has said what it takes.
   checkSize(message, ipc::kMaxFrameBytes, "the command with its environment");

@@ -70,6 +70,7 @@ void Dispatcher::enqueue(Task& task) {
   queued.priority = options.priority;
   queued.submitted = task.queuedAt;
   scheduler_.add(queued, monotonicNow());
+  if (task.pipes) pipelineChanged(pipelines_.queued(task.key, *task.pipes));
   // Parked ones that compute take from this one.
   if (!waiting_.empty()) watchWaiting(monotonicNow() + std::chrono::milliseconds(10));
   if (options.queueLimitNs > 0 && task.attempt == 0) {
@@ -144,6 +145,7 @@ void Dispatcher::begin(Task& task, const Start& start) {
     return;
   }
   task.startedNs = calendarNowNs();
+  pipelineChanged(pipelines_.started(task.key));
   registry_.setState(task, State::RUNNING);
   record(task, Record::Kind::state, {});
 }
@@ -174,6 +176,7 @@ bool Dispatcher::hold(Task& task) {
   if (task.state != State::QUEUED) return false;
   scheduler_.remove(task.key, monotonicNow());
   delayed_.erase(task.key);
+  pipelineChanged(pipelines_.left(task.key));
   registry_.setState(task, State::HELD);
   record(task, Record::Kind::state, {});
   observer_->taskChanged(task);
@@ -242,6 +245,7 @@ void Dispatcher::taskLost(TaskId key, bool started, const std::string& how,
 }
 
 void Dispatcher::finish(Task& task, Outcome outcome) {
+  pipelineChanged(pipelines_.left(task.key));
   const State state = stateOf(outcome);
   const bool mayRetry =
       state == State::FAILED || (state == State::TIMED_OUT && outcome.cause == Cause::TIME_LIMIT);

@@ -14,6 +14,7 @@
 #include <unordered_set>
 
 #include "daemon/held_parcel.h"
+#include "daemon/pipelines.h"
 #include "daemon/pool.h"
 #include "daemon/registry.h"
 #include "daemon/scheduler.h"
@@ -116,6 +117,7 @@ class Dispatcher final : public PoolEvents {
   void watchWaiting(std::chrono::nanoseconds at);
   void park(Task& task);
   void setParked(Task& task, bool parked);
+  void pipelineChanged(const Pipelines::Change& change);
 
   Loop& loop_;
   Registry& registry_;
@@ -127,6 +129,7 @@ class Dispatcher final : public PoolEvents {
   bool dispatching_ = false;
   std::unordered_map<TaskId, HeldParcel> parcels_;
   std::unordered_map<TaskId, Waiting> waiting_;
+  Pipelines pipelines_;
   std::unordered_map<TaskId, bool> toContinue_;  // stopped ones that wait for a slot -> foreground
   std::unordered_set<TaskId> delayed_;           // queued, but not before a back-off is over
   std::multimap<std::chrono::nanoseconds, std::pair<TaskId, Timer>> due_;

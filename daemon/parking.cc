@@ -52,6 +52,14 @@ bool Dispatcher::endWait(TaskId key) {
   return !waiting_.contains(key) || !task->running->parked;
 }
 
+void Dispatcher::pipelineChanged(const Pipelines::Change& change) {
+  for (const TaskId task : change.begin) {
+    if (Task* running = registry_.find(task)) beginWait(*running);
+  }
+  // They run all the time, with their slots or without: nobody holds them back until they have them again.
+  for (const TaskId task : change.end) [[maybe_unused]] const bool mayGoOn = endWait(task);
+}
+
 void Dispatcher::resumed(Task& task) {
   setParked(task, false);
   if (const auto stopped = toContinue_.find(task.key); stopped != toContinue_.end()) {

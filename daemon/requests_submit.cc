@@ -20,6 +20,11 @@ bool isParcel(int fd) {
   return ::getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_SEQPACKET;
 }
 
+std::unique_ptr<PipeEnds> readPipes(ipc::wire::Pipes::Reader pipes) {
+  const PipeEnds ends{pipes.getStdin(), {pipes.getStdout(), pipes.getStderr()}};
+  return ends.any() ? std::make_unique<PipeEnds>(ends) : nullptr;
+}
+
 }  // namespace
 
 void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Reader hello) {
@@ -122,11 +127,13 @@ void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& f
   std::string argv = joinWords(asked.getArgv());
   HeldParcel parcel = takeParcel(session, *options, frame.fds);
   auto context = contextOf(asked.getContext(), frame.fds);
-  const auto terminal = asked.getTerminal();  // the last that may throw: nothing is half done
+  const auto terminal = asked.getTerminal();
+  auto pipes = readPipes(asked.getPipes());  // the last that may throw: nothing is half done
   parts_.subscriptions.open(session, request, asked.getAttached());
   Task& task = fill(parts_.registry.addTask(session.uid), options, context, std::move(argv));
   task.terminals = terminal.getIsTerminal() & 7;
   task.foreground = terminal.getForeground();
+  task.pipes = std::move(pipes);
   if (asked.getAttached()) parts_.subscriptions.attach(session, request, task);
   const std::string notice = asked.getAttached() ? "" : parts_.control.noticeOnce();
   parts_.dispatcher.submit(task, std::move(parcel), [this, id = session.id, request, key = task.key, notice] {

@@ -11,6 +11,7 @@
 
 #include "daemon/batch_tasks.h"
 #include "daemon/context_table.h"
+#include "daemon/pipelines.h"
 #include "daemon/scheduler_types.h"
 #include "ipc/baton.capnp.h"
 
@@ -83,6 +84,7 @@ struct Task {
   std::uint8_t crashLosses = 0;
   std::uint8_t terminals = 0;  // bit n: descriptor n is a terminal
   bool foreground = false;
+  std::unique_ptr<PipeEnds> pipes;  // if it has any
   std::shared_ptr<const TaskOptions> options;
   std::shared_ptr<const Context> context;
   std::string argv;  // each word followed by NUL

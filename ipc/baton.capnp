@@ -245,6 +245,7 @@ struct Submit {
   argv @2 :List(Data);       # at least one; argv[0] is looked up in the context's PATH
   attached @3 :Bool;         # the task is cancelled when this connection ends
   terminal @4 :Terminal;
+  pipes @5 :Pipes;
   # With output = parcel the frame carries one descriptor: an end of a SOCK_SEQPACKET pair, on which the
   # client sends the task's descriptors (ipc/parcel.h); the daemon hands it on unread.
 }
@@ -253,6 +254,14 @@ struct Submit {
 struct Terminal {
   isTerminal @0 :UInt8;      # bit n: descriptor n is the client's terminal
   foreground @1 :Bool;       # start in the foreground of the pseudo-terminal
+}
+
+# Which of stdin, stdout, stderr are pipes: the inode, 0 for none. Two tasks at the two ends of a pipe are a
+# pipeline: one that sleeps while the other waits for a slot gives its own back.
+struct Pipes {
+  stdin @0 :UInt64;
+  stdout @1 :UInt64;
+  stderr @2 :UInt64;
 }
 
 struct OpenBatch {
