@@ -19,6 +19,11 @@ namespace {
 // takes some 2 KiB of memory for each CPU (0.25 MiB on a large server). So many at once are nothing; after a
 // hundred thousand short tasks it would be all memory.
 constexpr std::uint64_t kMostLeft = 100;
+// A fresh one costs some 0.1 ms. Tasks that use more than this take longer than to care; to those of a
+// millisecond, which use less, it would be a tenth, and a bound this low says as much as a measure.
+constexpr std::uint64_t kSmallPeak = std::uint64_t{4} << 20;
+// Of a peak, what may be an earlier task's: below that part it is as good as measured.
+constexpr std::uint64_t kNoticeable = 32;
 
 }  // namespace
 
@@ -63,12 +68,14 @@ void TaskCgroup::begin() {
   oom_.reset();
   cpuBefore_ = usedNs().value_or(0);
   if (!peak_) return;
-  peakReset_ = ::pwrite(peak_.get(), "1", 1, 0) == 1;
+  // Where it can be reset, to what is in use now, no more than that is an earlier task's.
+  [[maybe_unused]] const ssize_t reset = ::pwrite(peak_.get(), "1", 1, 0);
   peakBefore_ = number(peak_.get(), "").value_or(0);
 }
 
 void TaskCgroup::renew() {
-  if (!killed_ && !(peak_ && use_ != Use::none && mayLeaveAnother())) return;
+  const bool large = peak_ && number(peak_.get(), "").value_or(0) > kSmallPeak;
+  if (!killed_ && !(large && mayLeaveAnother())) return;
   if (::rmdir(path_.c_str()) < 0 && errno != ENOENT) {
     remove();
     if (::access(path_.c_str(), F_OK) == 0) return;  // something is still in it
@@ -116,8 +123,9 @@ std::optional<TaskCgroup::Peak> TaskCgroup::peak() const {
   const auto bytes = peak_ ? number(peak_.get(), "") : std::nullopt;
   if (!bytes) return std::nullopt;
   if (use_ == Use::first) return Peak{*bytes, false};
-  if (peakReset_ || *bytes > peakBefore_) return Peak{*bytes, true};
-  return std::nullopt;  // an earlier task's
+  if (*bytes > peakBefore_) return Peak{*bytes, peakBefore_ > *bytes / kNoticeable};
+  // An earlier task's. That is no help if it was a large one.
+  return *bytes <= kSmallPeak ? std::optional(Peak{*bytes, true}) : std::nullopt;
 }
 
 std::optional<std::uint64_t> TaskCgroup::usedNs() const {

@@ -2,7 +2,9 @@
 // the worker makes and removes it; what a killed worker leaves of it the daemon ends.
 //
 // It is kept from task to task, since making one costs more than a short task can bear, but for two cases:
-// - where memory is counted a fresh one tells a task's own peak, an old one only a bound;
+// - where memory is counted, after a task that used much of it: a fresh one tells the next task's own peak,
+// an
+//   old one only a bound;
 // - kernels since 6.14 kill whoever is born in one that was killed before.
 #pragma once
 
@@ -69,7 +71,6 @@ class TaskCgroup {
   Use use_ = Use::none;
   bool killed_ = false;
   std::uint64_t peakBefore_ = 0;
-  bool peakReset_ = false;
   std::uint64_t cpuBefore_ = 0;
 };
 

@@ -191,6 +191,23 @@ TEST(WorkerCgroup, peakMemoryIsThatOfTheTaskAlone) {
   EXPECT_LT(small.peakBytes, 100ULL << 20);
 }
 
+TEST(WorkerCgroup, tasksThatUseLittleShareOne) {
+  const CgroupDirectory lane(cgroupMountPoint("cgroup2"));
+  if (!lane) GTEST_SKIP() << kNoCgroup;
+  if (!lane.enable("memory")) GTEST_SKIP() << "needs the memory controller in cgroup v2";
+  WorkerProcess worker;
+  worker.run(inside(lane, "exit 0"));
+  const auto first = inodeOf(cgroupIn(lane));
+  const auto again = worker.run(inside(lane, "exit 0"));
+  EXPECT_EQ(inodeOf(cgroupIn(lane)), first);
+  EXPECT_GT(again.peakBytes, 0U);
+  EXPECT_LE(again.peakBytes, 4ULL << 20);
+  if (!std::filesystem::exists(cgroupIn(lane) + "/memory.peak")) GTEST_SKIP() << "needs memory.peak";
+  const auto large = worker.run(inside(lane, use(200)));
+  EXPECT_FALSE(large.peakIsUpperBound) << "what the small ones used is nothing beside it";
+  EXPECT_TRUE(eventually([&] { return inodeOf(cgroupIn(lane)) != first; }));
+}
+
 // A cgroup whose memory is in use by a file's cache goes on in the kernel when it is removed.
 TEST(WorkerCgroup, manyThatLeaveCacheBehindDoNotPileUp) {
   const CgroupDirectory lane(cgroupMountPoint("cgroup2"));
@@ -199,9 +216,9 @@ TEST(WorkerCgroup, manyThatLeaveCacheBehindDoNotPileUp) {
   const TemporaryDirectory directory;
   WorkerProcess worker;
   bool bound = false;
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 130; ++i) {
     const auto ended =
-        worker.run(inside(lane, "head -c 100000 /dev/zero > " + directory.file(std::to_string(i))));
+        worker.run(inside(lane, "head -c 5000000 /dev/zero > " + directory.file(std::to_string(i))));
     EXPECT_EQ(ended.exitCode, 0);
     bound = bound || ended.peakIsUpperBound;
   }
