@@ -35,6 +35,7 @@ class Pipelines {
   Change left(TaskId task);
 
  private:
+  using Ends = std::unordered_multimap<std::uint64_t, TaskId>;  // by the pipe's inode
   struct Member {
     PipeEnds ends;
     bool running = false;
@@ -42,8 +43,11 @@ class Pipelines {
   };
   std::vector<TaskId> pipelineOf(TaskId task) const;
   void update(TaskId task, Change& change);
+  void erase(std::unordered_map<TaskId, Member>::iterator member);
 
-  std::unordered_map<TaskId, Member> members_;  // one for each client that waits: some hundred at most
+  std::unordered_map<TaskId, Member> members_;
+  Ends readers_;
+  Ends writers_;
 };
 
 }  // namespace baton::daemon
