@@ -16,3 +16,10 @@ target_link_libraries(baton_capnp INTERFACE ${CAPNP_STATIC} ${KJ_STATIC} Threads
 # fmt, CLI11, nlohmann-json and toml11 are used header-only: nothing of them is loaded at start-up.
 add_library(baton_fmt INTERFACE)
 target_compile_definitions(baton_fmt INTERFACE FMT_HEADER_ONLY=1)
+
+# libc6-dev has it; where there is none, or a sanitizer wants the shared one, programs are linked as usual.
+find_library(LIBC_STATIC NAMES libc.a)
+set(BATON_STATIC_LIBC OFF)
+if(LIBC_STATIC AND NOT BATON_SANITIZE)
+  set(BATON_STATIC_LIBC ON)
+endif()

@@ -21,7 +21,8 @@ Connection::Connection(shm::Fd socket, Intake intake)
       maxFds_(intake.maxFds),
       reader_(intake.maxFrameBytes, std::move(intake.budget)) {
   const int flags = ::fcntl(socket_.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) < 0) {
+  const bool blocks = flags >= 0 && (flags & O_NONBLOCK) == 0;
+  if (flags < 0 || (blocks && ::fcntl(socket_.get(), F_SETFL, flags | O_NONBLOCK) < 0)) {
     throwErrno("cannot make a socket non-blocking");
   }
 }

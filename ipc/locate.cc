@@ -1,18 +1,20 @@
 #include "ipc/locate.h"
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <string_view>
 
 #include "ipc/error.h"
+#include "ipc/passwd.h"
 #include "ipc/start_daemon.h"
 
 namespace baton::ipc {
@@ -23,11 +25,19 @@ bool isOurDirectory(const std::string& path) {
   return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == ::getuid();
 }
 
+// Not by a stream: with those a program initialises every locale facet there is.
+std::string firstLine(const std::string& path) {
+  const shm::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::array<char, PATH_MAX + 1> text{};
+  const ssize_t got = file ? ::read(file.get(), text.data(), text.size()) : 0;
+  const std::string_view read(text.data(), got > 0 ? static_cast<std::size_t>(got) : 0);
+  return std::string(read.substr(0, read.find('\n')));
+}
+
 std::string machineId() {
   for (const char* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
-    std::ifstream file(path);
-    std::string id;
-    if (file >> id && id.size() == 32 && id.find('/') == std::string::npos) return id;
+    const std::string id = firstLine(path);
+    if (id.size() == 32 && id.find('/') == std::string::npos) return id;
   }
   char name[256] = {};
   ::gethostname(name, sizeof(name) - 1);
@@ -85,9 +95,8 @@ std::optional<shm::Fd> connectChecked(const std::string& path) {
 }
 
 std::optional<shm::Fd> connectUser(const Places& places) {
-  std::string path;
-  std::ifstream file(places.stateDirectory + "/socket");
-  if (std::getline(file, path) && !path.empty() && path[0] == '/') {
+  const std::string path = firstLine(places.stateDirectory + "/socket");
+  if (!path.empty() && path[0] == '/') {
     if (auto socket = connectChecked(path)) return socket;
   }
   if (path == places.socketPath) return std::nullopt;
@@ -102,9 +111,7 @@ bool systemSocketExists() {
 }  // namespace
 
 std::string homeDirectory() {
-  if (const passwd* entry = ::getpwuid(::getuid()); entry != nullptr && entry->pw_dir != nullptr) {
-    if (isOurDirectory(entry->pw_dir)) return entry->pw_dir;
-  }
+  if (std::string home = passwdHome(::getuid()); isOurDirectory(home)) return home;
   if (const char* home = std::getenv("HOME"); home != nullptr && home[0] == '/') return home;
   return "";
 }
