@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <string_view>
@@ -105,40 +106,67 @@ void IdCounter::load() {
 
 IdCounter::~IdCounter() {
   try {
+    finishRaise();
     close();
   } catch (const Error&) {
     // The mark stays where it was, and some ids are skipped.
   }
 }
 
+std::uint64_t IdCounter::raiseTo(std::uint64_t least) const {
+  return std::min(kEnd, std::max(next_ + std::clamp(given_, kLeastRaise, kMostRaise), least));
+}
+
+void IdCounter::prepare() {
+  const std::uint64_t raised = raiseTo(0);
+  if (raising_.valid() || ceiling_ >= raised || ceiling_ - next_ > (raised - next_) / 2) return;
+  const int file = file_ ? file_.get() : -1;
+  raising_ = std::async(std::launch::async, [this, file, raised] { return raise(file, raised); });
+}
+
 std::uint64_t IdCounter::take(std::uint64_t count) {
   if (count == 0 || count > kEnd - next_) throw Error(Code::refused, "there are no more ids");
   const std::uint64_t end = next_ + count;
-  if (end > ceiling_) {
-    const std::uint64_t raise = std::clamp(given_, kLeastRaise, kMostRaise);
-    writeCeiling(std::min(kEnd, next_ + std::max(raise, count)));
-  }
+  const bool done =
+      raising_.valid() && raising_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  if (done || end > ceiling_) finishRaise();
+  if (end > ceiling_) adopt(raise(file_ ? file_.get() : -1, raiseTo(end)));
   if (end > mark_) {
     writeMark(std::min(ceiling_, end + std::clamp(given_ / 8, kLeastMarkStep, kMostMarkStep)));
   }
   given_ += count;
   next_ = end;
+  prepare();
   return end - count;
+}
+
+void IdCounter::finishRaise() {
+  if (!raising_.valid()) return;
+  try {
+    adopt(raising_.get());
+  } catch (const Error&) {
+    // Whoever needs the ids tries again, and is told.
+  }
+}
+
+void IdCounter::adopt(Raised raised) {
+  ceiling_ = raised.ceiling;
+  if (!raised.file) return;
+  file_ = std::move(raised.file);
+  mark_ = next_;
+  writeMark(next_);
 }
 
 void IdCounter::close() {
   if (mark_ != next_) writeMark(next_);
 }
 
-void IdCounter::writeCeiling(std::uint64_t ceiling) {
+IdCounter::Raised IdCounter::raise(int file, std::uint64_t ceiling) const {
   struct stat status {};
-  if (!file_ || ::fstat(file_.get(), &status) != 0 || status.st_nlink == 0) {
-    create(ceiling);
-  } else {
-    writeAt(file_.get(), 0, lineOf(kCeilingName, ceiling), path_);
-    if (::fdatasync(file_.get()) != 0) cannot("sync", path_);
-  }
-  ceiling_ = ceiling;
+  if (file < 0 || ::fstat(file, &status) != 0 || status.st_nlink == 0) return {ceiling, create(ceiling)};
+  writeAt(file, 0, lineOf(kCeilingName, ceiling), path_);
+  if (::fdatasync(file) != 0) cannot("sync", path_);
+  return {ceiling, {}};
 }
 
 void IdCounter::writeMark(std::uint64_t mark) {
@@ -149,20 +177,19 @@ void IdCounter::writeMark(std::uint64_t mark) {
 }
 
 // Under its name the file is there in full or not at all.
-void IdCounter::create(std::uint64_t ceiling) {
+shm::Fd IdCounter::create(std::uint64_t ceiling) const {
   const std::string temporary = path_ + ".new";
   if (::unlink(temporary.c_str()) != 0 && errno != ENOENT) cannot("remove", temporary);
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   shm::Fd file(::open(temporary.c_str(), kFlags, 0600));
   if (!file) cannot("make", temporary);
   writeAt(file.get(), 0, lineOf(kCeilingName, ceiling), temporary);
-  writeAt(file.get(), kMarkAt, lineOf(kMarkName, next_, boot_), temporary);
+  writeAt(file.get(), kMarkAt, lineOf(kMarkName, ceiling, boot_), temporary);
   if (::fdatasync(file.get()) != 0) cannot("sync", temporary);
   if (::rename(temporary.c_str(), path_.c_str()) != 0) cannot("make", path_);
   const shm::Fd directory(::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!directory || ::fsync(directory.get()) != 0) cannot("sync", directory_);
-  mark_ = next_;
-  file_ = std::move(file);
+  return file;
 }
 
 }  // namespace baton::daemon

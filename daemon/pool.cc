@@ -126,14 +126,26 @@ Pool::Worker& Pool::spawn(Lane lane) {
   return result;
 }
 
+void Pool::warmUp() {
+  try {
+    spawn(Lane::cpu);
+  } catch (const Error&) {
+    backOff();
+  }
+}
+
 Pool::Worker& Pool::obtain(Lane lane) {
-  // The one that was busy last is the warmest.
+  // The one that was busy last is the warmest; one that starts still will be ready sooner than a new one.
   Worker* best = nullptr;
+  Worker* starting = nullptr;
   for (auto& [id, worker] : workers_) {
-    if (worker->state != Worker::State::idle || worker->lane != lane) continue;
+    if (worker->lane != lane || worker->dead) continue;
+    if (worker->state == Worker::State::starting) starting = worker.get();
+    if (worker->state != Worker::State::idle) continue;
     if (best == nullptr || worker->idleSince > best->idleSince) best = worker.get();
   }
-  return best != nullptr ? *best : spawn(lane);
+  if (best != nullptr) return *best;
+  return starting != nullptr ? *starting : spawn(lane);
 }
 
 void Pool::start(Task& task, unsigned slot, shm::Fd& parcel) {

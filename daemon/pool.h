@@ -63,6 +63,8 @@ class Pool {
   void setEvents(PoolEvents& events) { events_ = &events; }
   void setOptions(const PoolOptions& options) { options_ = options; }
 
+  // Starts a worker before there is a task for it: its start takes as long as a short task.
+  void warmUp();
   // False while workers die as soon as they are started and none is idle: a task started now could not run.
   bool canStart(Lane lane) const;
   // Gives the task to an idle worker, or starts one. `slot`: from 1, or 0 in the IO lane. `parcel`: for tasks
