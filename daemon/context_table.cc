@@ -85,13 +85,14 @@ std::shared_ptr<const Context> ContextTable::intern(ipc::wire::Context::Reader c
     throw Error(Code::tooLarge, "environment and arguments of a task take at most 2 MiB, not " +
                                     std::to_string(bytes.size()) + " bytes");
   }
-  if (*used_ + bytes.size() > limit_) {
+  const std::size_t charge = bytes.size() + kBookkeepingBytes;
+  if (*used_ + charge > limit_) {
     throw Error(Code::quota, "the distinct environments of waiting tasks would take more than " +
                                  std::to_string(limit_ >> 20) + " MiB (config context_bytes)");
   }
-  *used_ += bytes.size();
+  *used_ += charge;
   auto release = [entries = entries_, used = used_](const Context* gone) {
-    *used -= gone->bytes();
+    *used -= gone->charge();
     const auto [first, last] = entries->equal_range(gone->hash());
     for (auto entry = first; entry != last;) {
       entry = entry->second.expired() ? entries->erase(entry) : std::next(entry);

@@ -15,6 +15,9 @@ namespace baton::daemon {
 // Linux itself takes no more than 2 MiB of environment and arguments with the usual stack limit of 8 MiB.
 constexpr std::size_t kMaxContextBytes = std::size_t{2} << 20;
 
+// Of each context, measured: the object, its reader, its place in the table.
+constexpr std::size_t kBookkeepingBytes = 512;
+
 // An interned context. Immutable; lives as long as a task refers to it.
 class Context {
  public:
@@ -22,6 +25,8 @@ class Context {
   ipc::wire::Context::Reader get() const { return reader_; }
   kj::ArrayPtr<const capnp::word> words() const { return words_; }
   std::size_t bytes() const { return words_.size() * sizeof(capnp::word); }
+  // What it takes in memory, and is charged with: a million tiny ones are not free.
+  std::size_t charge() const { return bytes() + kBookkeepingBytes; }
   std::uint64_t hash() const { return hash_; }
   std::string cwd() const;
 

@@ -87,13 +87,15 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       reaper_(loop, pool_),
       contexts_(config_.values().contextBytes, Powers::ofThisProcess()),
       dispatcher_({loop, registry_, scheduler_, pool_, store_}),
-      subscriptions_({registry_, dispatcher_, pool_}),
+      chores_(loop),
+      subscriptions_({registry_, dispatcher_, pool_, chores_}),
       requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_,
-                 *this}),
+                 *this, chores_}),
       socket_(loop, options.places),
       server_(loop, requests_, closer_, {serverLimits(config_.values()), [uid = ::getuid()](Uid peer) {
                                            return peer == uid || peer == 0;
                                          }}) {
+  ids_.prepare();
   slotsReason_ = countSlots(config_.values().slots).reason;
   makeCgroups();
   options_.places.socketPath = socket_.path();
@@ -103,6 +105,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
   subscriptions_.setServer(server_);
   requests_.setServer(server_);
   registry_.onDrop = [this](const Task& task) { logs_.forget(task.key); };
+  registry_.onDropBatch = [this] { dropBatches(); };
   reaper_.onChange = [this] { finishIfDone(); };
   socket_.onRenewed = [this](shm::Fd fresh) {
     log_.write(Priority::warning, "the socket was removed; made again at " + socket_.path());
@@ -112,7 +115,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
   };
   turnEnd_ = loop_.onPost([this] { endOfTurn(); });
   turnEnd_.enable(true);
-  idleTimer_ = loop_.onTimer([this] { stop(true); });
+  idleTimer_ = loop_.onTimer([this] { idleTimeout(); });
   endTimer_ = loop_.onTimer([this] { end_ == End::draining ? cancelAll() : endNow(); });
   tidy_ = loop_.onIdle([this] {
     logs_.tidy();
@@ -134,10 +137,13 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
     }
   }));
   server_.listen(socket_.take());
+  pool_.warmUp();
   watchIdle();
 }
 
-Daemon::~Daemon() = default;
+Daemon::~Daemon() {
+  dispatcher_.freeze();
+}
 
 int Daemon::run() {
   loop_.answerWatchdog();
@@ -179,13 +185,33 @@ void Daemon::watchIdle() {
   const bool idle = registry_.unfinished() == 0 && server_.size() == 0;
   if (idle == idle_) return;
   idle_ = idle;
+  if (notifies_) statusTimer_.arm(std::chrono::seconds(1));
+  if (!idle) return;
+  // A timer that is armed is left so: it looks how long it has been idle when it fires. Most calls make the
+  // daemon busy and idle again, and to set it costs two calls of the system.
+  idleSince_ = monotonicNow();
+  if (!idleArmed_) armIdleTimer();
+}
+
+void Daemon::dropBatches() {
+  if (std::exchange(dropping_, true)) return;
+  chores_.begin([this] { return dropping_ = registry_.dropSome(); });
+}
+
+void Daemon::armIdleTimer() {
   const auto after = config_.values().idleExit;
-  if (idle && after.count() > 0) {
-    idleTimer_.arm(after);
+  idleArmed_ = after.count() > 0;
+  if (idleArmed_) idleTimer_.arm(idleSince_ + after - monotonicNow());
+}
+
+void Daemon::idleTimeout() {
+  idleArmed_ = false;
+  if (!idle_) return;
+  if (monotonicNow() - idleSince_ >= config_.values().idleExit) {
+    stop(true);
   } else {
-    idleTimer_.disarm();
+    armIdleTimer();
   }
-  statusTimer_.arm(std::chrono::seconds(1));
 }
 
 void Daemon::watchAge() {
@@ -196,7 +222,7 @@ void Daemon::watchAge() {
 }
 
 void Daemon::tellSystemd() {
-  if (::getenv("NOTIFY_SOCKET") == nullptr) return;
+  if (!notifies_) return;
   const std::string text = "running " + std::to_string(registry_.count(State::RUNNING)) + ", waiting " +
                            std::to_string(scheduler_.queued()) + "; slots " +
                            std::to_string(scheduler_.slots());
@@ -233,20 +259,15 @@ void Daemon::stop(bool now) {
 void Daemon::cancelAll() {
   end_ = End::cancelling;
   endTimer_.arm(kStopGrace + kKillAfter);
-  std::vector<TaskId> keys;
-  registry_.forEach(0, [&](Registry::Entry& entry) {
-    if (entry.task != nullptr) keys.push_back(entry.task->key);
-    if (entry.batch) entry.batch->tasks.forEach([&](const Task& task) { keys.push_back(task.key); });
-    return true;
-  });
   dispatcher_.freeze();
-  for (const TaskId key : keys) {
-    Task* task = registry_.find(key);
-    if (task == nullptr) continue;
-    const auto grace = std::min(kStopGrace, std::chrono::nanoseconds(task->options->graceNs));
-    dispatcher_.cancel(*task, grace, Cause::DAEMON_STOPPED, "the daemon was stopped");
-  }
-  finishIfDone();
+  chores_.begin([this, sweep = Sweep(registry_)]() mutable {
+    const bool more = sweep.step([this](Task& task) {
+      const auto grace = std::min(kStopGrace, std::chrono::nanoseconds(task.options->graceNs));
+      dispatcher_.cancel(task, grace, Cause::DAEMON_STOPPED, "the daemon was stopped");
+    });
+    if (!more) finishIfDone();
+    return more;
+  });
 }
 
 void Daemon::finishIfDone() {
@@ -286,7 +307,9 @@ std::vector<std::string> Daemon::reload() {
   contexts_.setLimit(config.contextBytes);
   logs_.setLimits(config.logTotal, config.logPerTask);
   server_.setLimits(serverLimits(config));
-  idle_ = !idle_;
+  idleTimer_.disarm();
+  idleArmed_ = false;
+  idle_ = false;
   watchIdle();
   dispatcher_.dispatch();
   return lines;

@@ -1,6 +1,7 @@
 // batond put together: owns every part, decides when the whole begins and ends.
 #pragma once
 
+#include <cstdlib>
 #include <optional>
 
 #include "daemon/cgroup_tree.h"
@@ -48,6 +49,9 @@ class Daemon final : public Control {
   void endOfTurn();
   void watchIdle();
   void watchAge();
+  void armIdleTimer();
+  void dropBatches();
+  void idleTimeout();
   void cancelAll();
   void endNow();
   void finishIfDone();
@@ -74,6 +78,7 @@ class Daemon final : public Control {
   NullStore store_;
   ContextTable contexts_;
   Dispatcher dispatcher_;
+  Chores chores_;  // may hold what is the dispatcher's
   Subscriptions subscriptions_;
   Requests requests_;
   ListeningSocket socket_;
@@ -83,6 +88,10 @@ class Daemon final : public Control {
   bool noticed_ = false;
   End end_ = End::no;
   bool idle_ = false;
+  std::chrono::nanoseconds idleSince_{};
+  bool idleArmed_ = false;
+  bool dropping_ = false;
+  const bool notifies_ = ::getenv("NOTIFY_SOCKET") != nullptr;
   std::string lastStatus_;
   Source turnEnd_;
   Source idleTimer_;

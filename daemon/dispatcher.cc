@@ -14,6 +14,8 @@ namespace {
 constexpr unsigned kMaxCrashLosses = 5;
 constexpr std::chrono::nanoseconds kFirstRetryDelay = std::chrono::milliseconds(100);
 constexpr unsigned kMaxRetryDoublings = 8;
+// To start a worker takes some hundred microseconds, and the IO lane may start hundreds at once.
+constexpr std::chrono::nanoseconds kMostPerTurn = std::chrono::microseconds(500);
 
 }  // namespace
 
@@ -23,6 +25,10 @@ Dispatcher::Dispatcher(const Parts& parts)
       scheduler_(parts.scheduler),
       pool_(parts.pool),
       store_(parts.store) {
+  again_ = loop_.onTurn([this] {
+    again_.enable(false);
+    dispatch();
+  });
   dueTimer_ = loop_.onTimer([this] { timers(); });
   parkingTimer_ = loop_.onTimer([this] { parkingTimer(); });
 }
@@ -106,9 +112,14 @@ void Dispatcher::closeBatch(Batch& batch) {
 }
 
 void Dispatcher::dispatch() {
-  if (frozen_ || dispatching_) return;
+  if (frozen_ || pauses_ > 0 || dispatching_) return;
   dispatching_ = true;
+  const auto end = monotonicNow() + kMostPerTurn;
   while (pool_.canStart(Lane::cpu) && pool_.canStart(Lane::io)) {
+    if (monotonicNow() >= end) {
+      again_.enable(true);
+      break;
+    }
     const auto start = scheduler_.next(monotonicNow());
     if (!start) break;
     Task* task = registry_.find(start->task);
@@ -121,6 +132,14 @@ void Dispatcher::dispatch() {
     }
   }
   dispatching_ = false;
+}
+
+std::shared_ptr<void> Dispatcher::pauseStarts() {
+  ++pauses_;
+  return {this, [](Dispatcher* dispatcher) {
+            --dispatcher->pauses_;
+            dispatcher->dispatch();
+          }};
 }
 
 void Dispatcher::begin(Task& task, const Start& start) {

@@ -78,8 +78,10 @@ class Dispatcher final : public PoolEvents {
   // The task, if `value` is the BATON_TASK of a running one.
   Task* taskInside(std::string_view value, Uid uid);
 
-  // Starts what may start. Called after every change.
+  // Starts what may start. Called after every change. Of very many the rest starts in later turns.
   void dispatch();
+  // Nothing is started until the last of these has gone: what is about to be cancelled shall not start first.
+  [[nodiscard]] std::shared_ptr<void> pauseStarts();
   // Nothing is started any more.
   void freeze() { frozen_ = true; }
 
@@ -126,6 +128,7 @@ class Dispatcher final : public PoolEvents {
   Store& store_;
   TaskObserver* observer_ = nullptr;
   bool frozen_ = false;
+  unsigned pauses_ = 0;
   bool dispatching_ = false;
   std::unordered_map<TaskId, HeldParcel> parcels_;
   std::unordered_map<TaskId, Waiting> waiting_;
@@ -133,6 +136,7 @@ class Dispatcher final : public PoolEvents {
   std::unordered_map<TaskId, bool> toContinue_;  // stopped ones that wait for a slot -> foreground
   std::unordered_set<TaskId> delayed_;           // queued, but not before a back-off is over
   std::multimap<std::chrono::nanoseconds, std::pair<TaskId, Timer>> due_;
+  Source again_;  // dispatch() has more to start
   Source dueTimer_;
   Source parkingTimer_;
   std::optional<std::chrono::nanoseconds> parkingAt_;  // what parkingTimer_ is armed for

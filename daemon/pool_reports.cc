@@ -39,6 +39,7 @@ void Pool::readable(WorkerId id) {
     return found == workers_.end() ? nullptr : found->second.get();
   };
   try {
+    bool drained = false;  // the socket had no more than what was read
     for (int frames = 0; Worker* worker = alive();) {
       if (auto frame = worker->connection->next()) {
         handle(*worker, *frame);
@@ -50,15 +51,11 @@ void Pool::readable(WorkerId id) {
         }
         continue;
       }
+      if (drained) return;
       const auto input = worker->connection->receive();
-      if (input == ipc::Connection::Input::more) continue;
-      if (auto frame = worker->connection->next()) {
-        handle(*worker, *frame);
-        continue;
-      }
+      drained = input != ipc::Connection::Input::more;
       // Its end closed: it is dying. The kernel says when it is dead.
       if (input == ipc::Connection::Input::closed && worker->source) worker->source.setEvents(0);
-      return;
     }
   } catch (const Error&) {
     if (Worker* worker = alive()) ::kill(worker->pid, SIGKILL);

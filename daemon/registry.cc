@@ -4,7 +4,7 @@ namespace baton::daemon {
 
 Task& Registry::makeTask(Uid uid) {
   const TaskId key = ++lastKey_;
-  Task& task = tasks_[key];
+  Task& task = tasks_.try_emplace(tasks_.end(), key)->second;
   task.key = key;
   task.uid = uid;
   ++counts_[static_cast<std::size_t>(task.state)];
@@ -47,9 +47,14 @@ Task* Registry::find(TaskId key) {
   return found == tasks_.end() ? nullptr : &found->second;
 }
 
-Registry::Entry* Registry::entry(std::uint64_t number, Uid uid) {
+Registry::Entry* Registry::entry(std::uint64_t number) {
   const auto found = entries_.find(number);
-  return found == entries_.end() || found->second.uid != uid ? nullptr : &found->second;
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+Registry::Entry* Registry::entry(std::uint64_t number, Uid uid) {
+  Entry* found = entry(number);
+  return found == nullptr || found->uid != uid ? nullptr : found;
 }
 
 void Registry::forEach(std::uint64_t after, const std::function<bool(Entry&)>& visit) {
@@ -135,14 +140,29 @@ void Registry::dropOldestEntry() {
   const auto found = entries_.find(finishedEntries_.front().number);
   finishedEntries_.pop_front();
   if (found == entries_.end()) return;
-  if (found->second.task != nullptr) {
-    drop(*found->second.task);
-  } else {
-    std::vector<Task*> tasks;
-    found->second.batch->tasks.forEach([&](Task& task) { tasks.push_back(&task); });
-    for (Task* task : tasks) drop(*task);
-  }
+  std::unique_ptr<Batch> batch = std::move(found->second.batch);
+  if (found->second.task != nullptr) drop(*found->second.task);
   entries_.erase(found);
+  if (!batch) return;
+  dropped_.push_back(std::move(batch));
+  if (onDropBatch) {
+    onDropBatch();
+  } else {
+    while (dropSome()) {
+    }
+  }
+}
+
+bool Registry::dropSome() {
+  constexpr int kDropsPerStep = 32;
+  if (dropped_.empty()) return false;
+  const BatchTasks& tasks = dropped_.front()->tasks;
+  // What is dropped takes no room at the front: the first that is left is always a record.
+  for (int i = 0; i < kDropsPerStep && tasks.dropped() < tasks.added(); ++i) {
+    drop(*tasks.at(tasks.dropped() + 1));
+  }
+  if (tasks.dropped() == tasks.added()) dropped_.pop_front();
+  return true;
 }
 
 void Registry::drop(Task& task) {

@@ -42,6 +42,10 @@ class Registry {
   Task* find(TaskId key);
   // The entry with this number; nullptr: unknown, or another uid's.
   Entry* entry(std::uint64_t number, Uid uid);
+  // The same, whoever's it is.
+  Entry* entry(std::uint64_t number);
+  // The greatest number in use; 0: none.
+  std::uint64_t newest() const { return entries_.empty() ? 0 : entries_.rbegin()->first; }
   // In the order of numbers, from the first greater than `after`, until `visit` returns false.
   void forEach(std::uint64_t after, const std::function<bool(Entry&)>& visit);
 
@@ -57,6 +61,9 @@ class Registry {
   // When the oldest is to be dropped; nullopt: there is none.
   std::optional<std::chrono::nanoseconds> nextDrop() const;
   void setRetention(const Retention& retention);
+  // Drops some records of batches that are not kept any more, a few microseconds' worth. False: there are
+  // none.
+  bool dropSome();
 
   std::uint64_t count(State state) const { return counts_[static_cast<std::size_t>(state)]; }
   // Not ended.
@@ -68,6 +75,9 @@ class Registry {
 
   // Called before a record is dropped; set once.
   std::function<void(const Task&)> onDrop;
+  // A batch is not kept any more: dropSome() is to be called until it has nothing. A million records dropped
+  // at once would hold the loop for a second. Set once.
+  std::function<void()> onDropBatch;
 
  private:
   struct Finished {
@@ -83,10 +93,11 @@ class Registry {
 
   IdCounter& ids_;
   Retention retention_;
-  std::unordered_map<TaskId, Task> tasks_;
+  std::map<TaskId, Task> tasks_;  // not a hash: growing one stops the loop for 30 ms at 10^6
   std::map<std::uint64_t, Entry> entries_;
-  std::deque<Finished> finishedEntries_;  // oldest first
-  std::deque<TaskId> finishedTasks_;      // those of batches, oldest first; may hold dropped ones
+  std::deque<Finished> finishedEntries_;        // oldest first
+  std::deque<TaskId> finishedTasks_;            // those of batches, oldest first; may hold dropped ones
+  std::deque<std::unique_ptr<Batch>> dropped_;  // not kept any more, records of theirs are
   std::unordered_map<Uid, std::uint64_t> unfinishedOf_;
   std::array<std::uint64_t, kStates> counts_{};
   TaskId lastKey_ = 0;

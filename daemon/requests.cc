@@ -5,8 +5,6 @@
 namespace baton::daemon {
 namespace {
 
-constexpr unsigned kMaxRefs = 10'000;
-
 std::string nameOf(ipc::wire::TaskRef::Reader ref) {
   std::string name = std::to_string(ref.getId());
   if (ref.getIndex() != 0) name += "." + std::to_string(ref.getIndex());
@@ -52,7 +50,7 @@ bool Requests::handleTasks(Session& session, RequestId request, ipc::ReceivedFra
       openBatch(session, request, received);
       return true;
     case ipc::wire::Frame::ADD_TASKS:
-      addTasks(session, request, frame.getAddTasks());
+      addTasks(session, request, received);
       return true;
     case ipc::wire::Frame::RETRY:
       retry(session, request, frame.getRetry());
@@ -162,35 +160,51 @@ Requests::Target Requests::resolve(const Session& session, ipc::wire::TaskRef::R
   return {task, nullptr};
 }
 
-std::vector<Requests::Target> Requests::select(const Session& session,
-                                               ipc::wire::Selection::Reader selection) {
-  std::vector<Target> targets;
-  if (selection.getAll()) {
-    parts_.registry.forEach(0, [&](Registry::Entry& entry) {
-      const bool mine = entry.uid == session.uid;
-      if (mine && entry.task != nullptr && !isEnd(entry.task->state))
-        targets.push_back({entry.task, nullptr});
-      if (mine && entry.batch && !entry.batch->ended()) targets.push_back({nullptr, entry.batch.get()});
-      return true;
-    });
-    return targets;
-  }
-  if (selection.getRefs().size() > kMaxRefs) throw Error(Code::tooLarge, "at most 10,000 ids at once");
-  for (const auto ref : selection.getRefs()) targets.push_back(resolve(session, ref));
-  return targets;
+void Requests::ok(const Asker& asker) {
+  ipc::Message message;
+  message.frame().setOk();
+  reply(asker, message);
 }
 
-std::vector<TaskId> Requests::tasksOf(const Session& session, ipc::wire::Selection::Reader selection,
-                                      bool unfinished) {
-  std::vector<TaskId> keys;
-  const auto add = [&](const Task& task) {
-    if (!unfinished || !isEnd(task.state)) keys.push_back(task.key);
-  };
-  for (const Target& target : select(session, selection)) {
-    if (target.task != nullptr) add(*target.task);
-    if (target.batch != nullptr) target.batch->tasks.forEach(add);
-  }
-  return keys;
+void Requests::reply(const Asker& asker, ipc::Message& message) {
+  if (Session* session = server_->find(asker.session)) reply(*session, asker.request, message);
+}
+
+void Requests::refuse(const Asker& asker, const Error& error) {
+  Session* session = server_->find(asker.session);
+  if (session == nullptr) return;
+  auto message = std::make_unique<ipc::Message>();
+  writeError(error, asker.request, *message);
+  parts_.subscriptions.finish(*session, asker.request, std::move(message));
+}
+
+void Requests::work(Session& session, RequestId request, Chores::Step step) {
+  const Asker asker = askerOf(session, request);
+  const bool done = parts_.chores.begin([this, asker, step = std::move(step)] {
+    try {
+      if (step()) return true;
+    } catch (const Error& error) {
+      if (error.code() == Code::protocol) server_->fault(asker.session);
+      refuse(asker, error);
+    } catch (const kj::Exception&) {
+      server_->fault(asker.session);
+    }
+    Session* known = server_->find(asker.session);
+    if (known != nullptr && known->busy) server_->resume(*known);
+    return false;
+  });
+  Session* known = server_->find(asker.session);
+  if (!done && known != nullptr) server_->pause(*known);
+}
+
+void Requests::sweep(Session& session, RequestId request, Sweep sweep, Visit visit,
+                     std::function<void()> finish) {
+  work(session, request,
+       [sweep = std::move(sweep), visit = std::move(visit), finish = std::move(finish)]() mutable {
+         if (sweep.step(visit)) return true;
+         finish();
+         return false;
+       });
 }
 
 }  // namespace baton::daemon

@@ -2,8 +2,10 @@
 // the daemon. Also the sessions' end.
 #pragma once
 
+#include "daemon/chores.h"
 #include "daemon/control.h"
 #include "daemon/subscriptions.h"
+#include "daemon/sweep.h"
 
 namespace baton::daemon {
 
@@ -20,6 +22,7 @@ class Requests final : public RequestHandler {
     Closer& closer;
     Subscriptions& subscriptions;
     Control& control;
+    Chores& chores;
   };
   explicit Requests(const Parts& parts) : parts_(parts) {}
   void setServer(Server& server) { server_ = &server; }
@@ -34,18 +37,35 @@ class Requests final : public RequestHandler {
     Task* task = nullptr;  // one of them
     Batch* batch = nullptr;
   };
+  // Where a long request's answer goes: the session may end meanwhile.
+  struct Asker {
+    SessionId session = 0;
+    RequestId request = 0;
+    Uid uid = 0;
+  };
+  static Asker askerOf(const Session& session, RequestId request) {
+    return {session.id, request, session.uid};
+  }
+  struct Adding;
+  struct Retrying;
+  struct Explaining;
+  using Visit = std::function<void(Task&)>;
 
   // requests_submit.cc
   void hello(Session& session, RequestId request, ipc::wire::Hello::Reader hello);
   void submit(Session& session, RequestId request, ipc::ReceivedFrame& frame);
   void openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame);
-  void addTasks(Session& session, RequestId request, ipc::wire::AddTasks::Reader adding);
+  void addTasks(Session& session, RequestId request, ipc::ReceivedFrame& frame);
+  bool addSome(Adding& adding);
+  bool retrySome(Retrying& retrying);
   void retry(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
   std::shared_ptr<const TaskOptions> optionsOf(ipc::wire::TaskOptions::Reader asked) const;
   std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source,
                                            std::vector<shm::Fd>& fds);
   HeldParcel takeParcel(const Session& session, const TaskOptions& options, std::vector<shm::Fd>& fds);
-  void checkRoom(const Session& session, std::uint64_t tasks) const;
+  void checkRoom(Uid uid, std::uint64_t tasks) const;
+  // Counts them as there, until they are or the object ends.
+  class Room;
   Task& fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
              const std::shared_ptr<const Context>& context, std::string argv);
 
@@ -54,6 +74,8 @@ class Requests final : public RequestHandler {
   void listBatch(Session& session, RequestId request, ipc::wire::ListRequest::Reader listing);
   void show(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
   void explain(Session& session, RequestId request, ipc::wire::Selection::Reader selection);
+  bool explainSome(Explaining& explaining);
+  std::vector<std::string> holdersFor(Uid uid) const;
   std::vector<std::string> explanationOf(const Task& task, const std::vector<std::string>& holders,
                                          std::size_t ahead) const;
   void wait(Session& session, RequestId request, ipc::wire::WaitRequest::Reader wait);
@@ -77,15 +99,21 @@ class Requests final : public RequestHandler {
   bool handleControl(Session& session, RequestId request, Frame frame);
   void ok(Session& session, RequestId request);
   void reply(Session& session, RequestId request, ipc::Message& message);
+  // As ok and reply, to one who may have gone.
+  void ok(const Asker& asker);
+  void reply(const Asker& asker, ipc::Message& message);
+  void refuse(const Asker& asker, const Error& error);
+  // A long request: its first slice is done at once; until the last the session's next frames wait. What a
+  // step throws is the answer.
+  void work(Session& session, RequestId request, Chores::Step step);
+  // Visits the tasks of a selection in slices, then calls `finish`.
+  void sweep(Session& session, RequestId request, Sweep sweep, Visit visit, std::function<void()> finish);
   // Throws Error(unknownId) that names the first reference to nothing of this uid's.
-  std::vector<Target> select(const Session& session, ipc::wire::Selection::Reader selection);
-  // The tasks of a selection, those of batches one by one. `unfinished`: only those.
-  std::vector<TaskId> tasksOf(const Session& session, ipc::wire::Selection::Reader selection,
-                              bool unfinished);
   Target resolve(const Session& session, ipc::wire::TaskRef::Reader ref);
 
   Parts parts_;
   Server* server_ = nullptr;
+  std::map<Uid, std::uint64_t> reserved_;  // tasks that long requests are about to add
 };
 
 }  // namespace baton::daemon

@@ -1,6 +1,7 @@
 // Requests that change what is there.
 #include <climits>
 #include <csignal>
+#include <memory>
 
 #include "daemon/requests.h"
 #include "ipc/error.h"
@@ -16,51 +17,62 @@ constexpr std::size_t kMaxReasonBytes = 256;
 void Requests::cancel(Session& session, RequestId request, ipc::wire::CancelRequest::Reader asked) {
   const std::uint64_t grace = asked.getGraceNs();
   const std::string reason = std::string(asked.getReason().cStr()).substr(0, kMaxReasonBytes);
-  for (const TaskId key : tasksOf(session, asked.getSelection(), true)) {
-    Task* task = parts_.registry.find(key);
-    if (task == nullptr) continue;
-    const std::uint64_t ns = grace > static_cast<std::uint64_t>(LLONG_MAX) ? task->options->graceNs : grace;
-    parts_.dispatcher.cancel(*task, std::chrono::nanoseconds(ns), Cause::CANCELLED, reason);
-  }
-  ok(session, request);
-  parts_.dispatcher.dispatch();
+  sweep(
+      session, request, Sweep(parts_.registry, session.uid, asked.getSelection(), Sweep::Kind::unfinished),
+      [this, grace, reason, pause = parts_.dispatcher.pauseStarts()](Task& task) {
+        const std::uint64_t ns =
+            grace > static_cast<std::uint64_t>(LLONG_MAX) ? task.options->graceNs : grace;
+        parts_.dispatcher.cancel(task, std::chrono::nanoseconds(ns), Cause::CANCELLED, reason);
+      },
+      [this, asker = askerOf(session, request)] { ok(asker); });
 }
 
 void Requests::kill(Session& session, RequestId request, ipc::wire::KillRequest::Reader asked) {
-  if (asked.getSignal() < 1 || asked.getSignal() >= NSIG) {
-    throw Error(Code::usage, "no signal " + std::to_string(asked.getSignal()));
-  }
-  const auto keys = tasksOf(session, asked.getSelection(), false);
-  for (const TaskId key : keys) {
-    const Task& task = *parts_.registry.find(key);
-    if (!task.running && !asked.getSelection().getAll() && task.batch == nullptr) {
-      throw Error(Code::refused, "task " + labelOf(task) + " does not run; `cancel` ends one that waits");
-    }
-  }
-  for (const TaskId key : keys) {
-    parts_.dispatcher.signal(*parts_.registry.find(key), asked.getSignal(), asked.getMain());
-  }
-  ok(session, request);
+  const int signal = asked.getSignal();
+  if (signal < 1 || signal >= NSIG) throw Error(Code::usage, "no signal " + std::to_string(signal));
+  Sweep tasks(parts_.registry, session.uid, asked.getSelection(), Sweep::Kind::every);
+  const auto check = [everything = tasks.everything()](const Task& task) {
+    if (task.running || everything || task.batch != nullptr) return;
+    throw Error(Code::refused, "task " + labelOf(task) + " does not run; `cancel` ends one that waits");
+  };
+  const auto send = [this, signal, main = asked.getMain()](Task& task) {
+    parts_.dispatcher.signal(task, signal, main);
+  };
+  work(session, request,
+       [this, check, send, tasks, checked = false, asker = askerOf(session, request)]() mutable {
+         if (!checked) {
+           checked = !tasks.step(check);
+           if (checked) tasks.rewind();
+           return true;
+         }
+         if (tasks.step(send)) return true;
+         ok(asker);
+         return false;
+       });
 }
 
 void Requests::hold(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
-  const auto keys = tasksOf(session, selection, true);
-  bool any = false;
-  for (const TaskId key : keys) any = parts_.dispatcher.hold(*parts_.registry.find(key)) || any;
-  if (!any && !selection.getAll())
-    throw Error(Code::refused, "nothing of it is queued; only queued tasks can be held");
-  ok(session, request);
+  const auto any = std::make_shared<bool>(selection.getAll());
+  sweep(
+      session, request, Sweep(parts_.registry, session.uid, selection, Sweep::Kind::unfinished),
+      [this, any, pause = parts_.dispatcher.pauseStarts()](Task& task) {
+        *any = parts_.dispatcher.hold(task) || *any;
+      },
+      [this, any, asker = askerOf(session, request)] {
+        if (!*any) throw Error(Code::refused, "nothing of it is queued; only queued tasks can be held");
+        ok(asker);
+      });
 }
 
 void Requests::release(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
-  const auto keys = tasksOf(session, selection, true);
-  bool any = false;
-  for (const TaskId key : keys) {
-    Task* task = parts_.registry.find(key);
-    any = (task != nullptr && parts_.dispatcher.release(*task)) || any;
-  }
-  if (!any && !selection.getAll()) throw Error(Code::refused, "nothing of it is held");
-  ok(session, request);
+  const auto any = std::make_shared<bool>(selection.getAll());
+  sweep(
+      session, request, Sweep(parts_.registry, session.uid, selection, Sweep::Kind::unfinished),
+      [this, any](Task& task) { *any = parts_.dispatcher.release(task) || *any; },
+      [this, any, asker = askerOf(session, request)] {
+        if (!*any) throw Error(Code::refused, "nothing of it is held");
+        ok(asker);
+      });
 }
 
 void Requests::drain(Session& session, RequestId request, bool wait) {

@@ -1,7 +1,7 @@
 // Requests that look.
 #include <algorithm>
 #include <climits>
-#include <set>
+#include <memory>
 
 #include "daemon/assign.h"
 #include "daemon/requests.h"
@@ -13,6 +13,8 @@ namespace baton::daemon {
 namespace {
 
 constexpr std::uint32_t kMaxRows = 1000;
+// A page of a batch may be short, or empty: a million that are not wanted take longer than a request may.
+constexpr std::size_t kMaxLookedAt = 8192;
 // A page ends early rather than pass the frame limit: argv may be long.
 constexpr std::size_t kMaxPageBytes = ipc::kMaxFrameBytes / 2;
 // What is not paged: all but what the framing takes.
@@ -46,17 +48,6 @@ void sendListing(ipc::Message& message, const std::vector<const Task*>& tasks,
     }
   }
   listing.setNext(next);
-}
-
-// A waiter is kept until what it waits for has ended.
-ipc::Charge chargeForWait(const Session& session, std::size_t refs) {
-  constexpr std::size_t kFixed = 512;
-  constexpr std::size_t kOfEach = 96;
-  ipc::Charge charge(session.waits);
-  if (!charge.tryRaise(kFixed + kOfEach * refs)) {
-    throw Error(Code::quota, "too much is waited for at once (config in_flight_bytes)");
-  }
-  return charge;
 }
 
 std::string shortName(const Task& task) {
@@ -106,7 +97,10 @@ void Requests::listBatch(Session& session, RequestId request, ipc::wire::ListReq
   std::vector<const Task*> tasks;
   std::size_t bytes = 0;
   std::uint64_t next = 0;
-  for (std::uint64_t index = std::max(asked.getAfter(), all.dropped()); index < all.added();) {
+  const std::uint64_t begin = std::max(asked.getAfter(), all.dropped());
+  const std::uint64_t end = std::min(begin + kMaxLookedAt, all.added());
+  if (end < all.added()) next = end;
+  for (std::uint64_t index = begin; index < end;) {
     const Task* task = all.at(++index);
     if (task == nullptr || (asked.getUnfinished() && isEnd(task->state))) continue;
     bytes += rowBytes(*task);
@@ -126,14 +120,26 @@ void Requests::show(Session& session, RequestId request, ipc::wire::Selection::R
   std::vector<const Batch*> batches;
   std::size_t rowsBytes = 0;
   std::size_t contextsBytes = 0;
-  for (const Target& target : select(session, selection)) {
-    tasks.push_back(target.task);
-    batches.push_back(target.batch);
-    rowsBytes += target.task != nullptr ? rowBytes(*target.task) : rowBytes(*target.batch);
-    if (target.task != nullptr) contextsBytes += target.task->context->bytes();
-  }
-  if (rowsBytes > kMaxAnswerBytes) {
-    throw Error(Code::tooLarge, "that is more than one answer can show; ask for fewer at once");
+  const auto add = [&](const Task* task, const Batch* batch) {
+    tasks.push_back(task);
+    batches.push_back(batch);
+    rowsBytes += task != nullptr ? rowBytes(*task) : rowBytes(*batch);
+    if (task != nullptr) contextsBytes += task->context->bytes();
+    if (rowsBytes > kMaxAnswerBytes) {
+      throw Error(Code::tooLarge, "that is more than one answer can show; ask for fewer at once");
+    }
+  };
+  if (selection.getAll()) {
+    parts_.registry.forEach(0, [&](const Registry::Entry& entry) {
+      const bool ended = entry.batch ? entry.batch->ended() : isEnd(entry.task->state);
+      if (entry.uid == session.uid && !ended) add(entry.task, entry.batch.get());
+      return true;
+    });
+  } else {
+    for (const auto ref : selection.getRefs()) {
+      const Target target = resolve(session, ref);
+      add(target.task, target.batch);
+    }
   }
   // Large environments are left out: those who need them ask one by one.
   const Detail detail = rowsBytes + contextsBytes > kMaxAnswerBytes ? Detail::row : Detail::all;
@@ -142,27 +148,69 @@ void Requests::show(Session& session, RequestId request, ipc::wire::Selection::R
   reply(session, request, message);
 }
 
-void Requests::explain(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
-  const auto keys = tasksOf(session, selection, false);
-  const std::size_t count = std::min<std::size_t>(keys.size(), kMaxRows);
+struct Requests::Explaining {
+  Asker asker;
+  Sweep tasks;
+  bool chosen = false;
+  std::vector<TaskId> keys;
+  std::vector<std::string> holders;
   ipc::Message message;
-  auto list = message.frame().initExplanations(static_cast<unsigned>(count));
+  unsigned written = 0;
+};
+
+void Requests::explain(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
+  auto explaining = std::make_shared<Explaining>(
+      Explaining{askerOf(session, request),
+                 Sweep(parts_.registry, session.uid, selection, Sweep::Kind::every),
+                 false,
+                 {},
+                 {},
+                 {},
+                 0});
+  work(session, request, [this, explaining] { return explainSome(*explaining); });
+}
+
+std::vector<std::string> Requests::holdersFor(Uid uid) const {
   std::vector<std::string> holders;
   for (const Pool::Worker* worker : parts_.pool.list()) {
     const Task* task = parts_.registry.find(worker->task);
     if (task == nullptr || worker->lane == Lane::io || worker->parked) continue;
-    holders.push_back(task->uid == session.uid ? shortName(*task) : "a task of another user");
+    holders.push_back(task->uid == uid ? shortName(*task) : "a task of another user");
   }
-  for (unsigned i = 0; i < count; ++i) {
-    const Task& task = *parts_.registry.find(keys[i]);
-    const std::size_t ahead = parts_.scheduler.ahead(task.key);
-    const auto lines = explanationOf(task, holders, ahead);
-    list[i].setId(task.number);
-    list[i].setAhead(ahead);
-    auto text = list[i].initText(static_cast<unsigned>(lines.size()));
+  return holders;
+}
+
+bool Requests::explainSome(Explaining& explaining) {
+  constexpr unsigned kRowsPerStep = 8;
+  auto& keys = explaining.keys;
+  auto frame = explaining.message.frame();
+  if (!explaining.chosen) {
+    const bool more = explaining.tasks.step([&](const Task& task) {
+      if (keys.size() < kMaxRows) keys.push_back(task.key);
+    });
+    explaining.chosen = !more || keys.size() == kMaxRows;
+    if (explaining.chosen) {
+      frame.initExplanations(static_cast<unsigned>(keys.size()));
+      explaining.holders = holdersFor(explaining.asker.uid);
+    }
+    return true;
+  }
+  auto list = frame.getExplanations();
+  const unsigned end = std::min(explaining.written + kRowsPerStep, list.size());
+  for (; explaining.written < end; ++explaining.written) {
+    const Task* task = parts_.registry.find(keys[explaining.written]);
+    if (task == nullptr) continue;
+    const std::size_t ahead = parts_.scheduler.ahead(task->key);
+    const auto lines = explanationOf(*task, explaining.holders, ahead);
+    auto row = list[explaining.written];
+    row.setId(task->number);
+    row.setAhead(ahead);
+    auto text = row.initText(static_cast<unsigned>(lines.size()));
     for (unsigned line = 0; line < lines.size(); ++line) text.set(line, lines[line]);
   }
-  reply(session, request, message);
+  if (end < list.size()) return true;
+  reply(explaining.asker, explaining.message);
+  return false;
 }
 
 std::vector<std::string> Requests::explanationOf(const Task& task, const std::vector<std::string>& holders,
@@ -194,29 +242,27 @@ std::vector<std::string> Requests::explanationOf(const Task& task, const std::ve
 }
 
 void Requests::wait(Session& session, RequestId request, ipc::wire::WaitRequest::Reader asked) {
-  Subscriptions::Wait wait;
-  wait.any = asked.getAny();
-  wait.timeout = asked.getTimeoutNs() > static_cast<std::uint64_t>(LLONG_MAX)
-                     ? std::chrono::nanoseconds(-1)
-                     : std::chrono::nanoseconds(asked.getTimeoutNs());
-  std::set<std::pair<std::uint64_t, std::uint32_t>> seen;
-  for (const Target& target : select(session, asked.getSelection())) {
-    const bool task = target.task != nullptr;
-    const bool again =
-        !seen.emplace(task ? target.task->number : target.batch->number, task ? target.task->index : 0)
-             .second;
-    if (again) continue;
-    if (task) {
-      wait.all.push_back({target.task->number, target.task->index});
-      if (!isEnd(target.task->state)) wait.tasks.push_back(target.task->key);
-    } else {
-      wait.all.push_back({target.batch->number, 0});
-      if (!target.batch->ended()) wait.batches.push_back(target.batch->number);
-    }
-  }
-  wait.charge = chargeForWait(session, wait.all.size());
+  const auto timeout = asked.getTimeoutNs() > static_cast<std::uint64_t>(LLONG_MAX)
+                           ? std::chrono::nanoseconds(-1)
+                           : std::chrono::nanoseconds(asked.getTimeoutNs());
+  Sweep wanted(parts_.registry, session.uid, asked.getSelection(), Sweep::Kind::every);
   parts_.subscriptions.open(session, request, true);
-  parts_.subscriptions.wait(session, request, std::move(wait), parts_.loop);
+  const auto waiter = parts_.subscriptions.beginWait(session, request, asked.getAny());
+  const auto add = [this, waiter, everything = wanted.everything()](const Registry::Entry& entry,
+                                                                    std::uint32_t index) {
+    const bool ended = entry.batch ? entry.batch->ended() : isEnd(entry.task->state);
+    if (!(everything && ended)) parts_.subscriptions.alsoFor(waiter, entry, index);
+  };
+  work(session, request, [this, waiter, add, timeout, wanted = std::move(wanted)]() mutable {
+    try {
+      if (wanted.stepEntries(add)) return true;
+    } catch (const Error&) {
+      parts_.subscriptions.giveUp(waiter);
+      throw;
+    }
+    parts_.subscriptions.wait(waiter, timeout, parts_.loop);
+    return false;
+  });
 }
 
 void Requests::logs(Session& session, RequestId request, ipc::wire::TaskRef::Reader ref) {

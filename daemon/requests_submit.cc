@@ -2,7 +2,9 @@
 #include <capnp/serialize.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "daemon/assign.h"
 #include "daemon/requests.h"
@@ -13,6 +15,23 @@ namespace baton::daemon {
 namespace {
 
 constexpr std::size_t kMaxProgramBytes = 256;
+
+// Of a long request: each takes a microsecond or two.
+constexpr std::size_t kTasksPerStep = 32;
+
+[[noreturn]] void refuseBatch(std::uint64_t number) {
+  throw Error(Code::unknownId, "no open batch " + std::to_string(number) + " of this connection");
+}
+
+void checkRetry(const Task& task) {
+  if (!isEnd(task.state)) {
+    throw Error(Code::refused, "task " + labelOf(task) + " has not ended; only ended ones are tried again");
+  }
+  if (task.options->output != OutputMode::LOG) {
+    throw Error(Code::refused,
+                "task " + labelOf(task) + " ran for a client that waited; run it again from there");
+  }
+}
 
 bool isParcel(int fd) {
   int type = 0;
@@ -26,6 +45,26 @@ std::unique_ptr<PipeEnds> readPipes(ipc::wire::Pipes::Reader pipes) {
 }
 
 }  // namespace
+
+class Requests::Room {
+ public:
+  Room(Requests& requests, Uid uid) : reserved_(requests.reserved_[uid]) {}
+  Room(Room&& other) noexcept : reserved_(other.reserved_), count_(std::exchange(other.count_, 0)) {}
+  Room& operator=(Room&&) = delete;
+  ~Room() { give(count_); }
+  void reserve(std::uint64_t count) {
+    count_ += count;
+    reserved_ += count;
+  }
+  void give(std::uint64_t count) {
+    count_ -= count;
+    reserved_ -= count;
+  }
+
+ private:
+  std::uint64_t& reserved_;
+  std::uint64_t count_ = 0;
+};
 
 void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Reader hello) {
   if (session.greeted) throw Error(Code::protocol, "a second hello");
@@ -54,14 +93,17 @@ void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Read
   this->reply(session, request, message);
 }
 
-void Requests::checkRoom(const Session& session, std::uint64_t tasks) const {
+void Requests::checkRoom(Uid uid, std::uint64_t tasks) const {
   if (parts_.control.draining()) {
     throw Error(Code::refused, parts_.control.stopping() ? "the daemon is stopping and takes no new work"
                                                          : "the daemon is drained and takes no new work; "
                                                            "`batonctl resume` ends that");
   }
   const std::uint64_t limit = parts_.control.config().values().queueLimit;
-  if (parts_.registry.unfinished(session.uid) + tasks > limit) {
+  const auto reserved = reserved_.find(uid);
+  const std::uint64_t there =
+      parts_.registry.unfinished(uid) + (reserved == reserved_.end() ? 0 : reserved->second);
+  if (there + tasks > limit) {
     throw Error(Code::quota, "more than " + std::to_string(limit) + " unfinished tasks (config queue_limit)");
   }
 }
@@ -120,7 +162,7 @@ Task& Requests::fill(Task& task, const std::shared_ptr<const TaskOptions>& optio
 
 void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getSubmit();
-  checkRoom(session, 1);
+  checkRoom(session.uid, 1);
   auto options = optionsOf(asked.getOptions());
   if (options->output == OutputMode::STREAM)
     throw Error(Code::usage, "only a batch's output can be streamed");
@@ -161,7 +203,7 @@ void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& f
 
 void Requests::openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getOpenBatch();
-  checkRoom(session, 0);
+  checkRoom(session.uid, 0);
   auto options = optionsOf(asked.getOptions());
   if (options->output == OutputMode::PARCEL) throw Error(Code::usage, "a batch's output cannot be a parcel");
   if (options->output == OutputMode::STREAM && !asked.getAttached()) {
@@ -183,63 +225,112 @@ void Requests::openBatch(Session& session, RequestId request, ipc::ReceivedFrame
   });
 }
 
-void Requests::addTasks(Session& session, RequestId request, ipc::wire::AddTasks::Reader adding) {
-  const auto opened = session.batches.find(adding.getBatch());
-  Registry::Entry* entry = parts_.registry.entry(adding.getBatch(), session.uid);
-  if (opened == session.batches.end() || entry == nullptr || !entry->batch || entry->batch->closed) {
-    throw Error(Code::unknownId,
-                "no open batch " + std::to_string(adding.getBatch()) + " of this connection");
+// A frame may hold tens of thousands.
+struct Requests::Adding {
+  Asker asker;
+  ipc::ReceivedFrame frame;
+  ipc::wire::AddTasks::Reader asked;
+  capnp::List<ipc::wire::BatchTask>::Reader tasks;
+  Room room;
+  std::vector<std::string> commands;  // all are read before the first is added
+  std::size_t added = 0;
+};
+
+void Requests::addTasks(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
+  auto asked = frame.get().getAddTasks();
+  if (!session.batches.contains(asked.getBatch())) refuseBatch(asked.getBatch());
+  checkRoom(session.uid, asked.getTasks().size());
+  auto adding = std::make_shared<Adding>(Adding{
+      askerOf(session, request), std::move(frame), asked, asked.getTasks(), Room(*this, session.uid), {}, 0});
+  frame.fds = std::exchange(adding->frame.fds, {});  // none belongs here: the server sees to them
+  adding->room.reserve(adding->tasks.size());
+  adding->commands.reserve(adding->tasks.size());
+  work(session, request, [this, adding] { return addSome(*adding); });
+}
+
+bool Requests::addSome(Adding& adding) {
+  auto& commands = adding.commands;
+  const auto most = [](std::size_t from, std::size_t size) { return std::min(from + kTasksPerStep, size); };
+  if (commands.size() < adding.tasks.size()) {
+    const auto end = static_cast<unsigned>(most(commands.size(), adding.tasks.size()));
+    for (auto i = static_cast<unsigned>(commands.size()); i < end; ++i) {
+      commands.push_back(joinWords(adding.tasks[i].getArgv()));
+    }
+    return true;
   }
-  checkRoom(session, adding.getTasks().size());
+  Registry::Entry* entry = parts_.registry.entry(adding.asked.getBatch(), adding.asker.uid);
+  if (entry == nullptr || !entry->batch || entry->batch->closed) refuseBatch(adding.asked.getBatch());
   Batch& batch = *entry->batch;
-  std::vector<std::string> commands;
-  commands.reserve(adding.getTasks().size());
-  for (const auto task : adding.getTasks()) commands.push_back(joinWords(task.getArgv()));
-  for (auto& argv : commands) {
+  for (const std::size_t end = most(adding.added, commands.size()); adding.added < end; ++adding.added) {
+    std::string& argv = commands[adding.added];
     if (batch.firstArgv.empty()) batch.firstArgv = argv;
     Task& task = fill(parts_.registry.addTaskTo(batch), batch.options, batch.context, std::move(argv));
     task.attached = batch.attached;
+    adding.room.give(1);
     parts_.subscriptions.submitted(task);
     parts_.dispatcher.submit(task, {}, {});
   }
-  const bool last = adding.getLast();
-  ok(session, request);
-  if (last) parts_.dispatcher.closeBatch(batch);
+  if (adding.added < commands.size()) return true;
+  ok(adding.asker);
+  if (adding.asked.getLast()) parts_.dispatcher.closeBatch(batch);
   parts_.dispatcher.dispatch();
+  return false;
 }
 
+struct Requests::Retrying {
+  struct Command {
+    std::shared_ptr<const TaskOptions> options;
+    std::shared_ptr<const Context> context;
+    std::string argv;
+  };
+  Asker asker;
+  Sweep ended;
+  Room room;
+  bool checked = false;
+  std::vector<Command> commands;
+  std::vector<std::uint64_t> made;
+};
+
 void Requests::retry(Session& session, RequestId request, ipc::wire::Selection::Reader selection) {
-  const auto keys = tasksOf(session, selection, false);
-  checkRoom(session, keys.size());
-  std::vector<const Task*> ended;
-  for (const TaskId key : keys) {
-    const Task* task = parts_.registry.find(key);
-    if (!isEnd(task->state)) {
-      throw Error(Code::refused,
-                  "task " + labelOf(*task) + " has not ended; only ended ones are tried again");
+  auto retrying =
+      std::make_shared<Retrying>(Retrying{askerOf(session, request),
+                                          Sweep(parts_.registry, session.uid, selection, Sweep::Kind::every),
+                                          Room(*this, session.uid),
+                                          false,
+                                          {},
+                                          {}});
+  work(session, request, [this, retrying] { return retrySome(*retrying); });
+}
+
+bool Requests::retrySome(Retrying& retrying) {
+  auto& [asker, ended, room, checked, commands, made] = retrying;
+  if (!checked) {
+    checked = !ended.step([&](const Task& task) {
+      checkRetry(task);
+      commands.push_back({task.options, task.context, task.argv});
+    });
+    if (checked) {
+      checkRoom(asker.uid, commands.size());
+      room.reserve(commands.size());
     }
-    if (task->options->output != OutputMode::LOG) {
-      throw Error(Code::refused,
-                  "task " + labelOf(*task) + " ran for a client that waited; run it again from there");
-    }
-    ended.push_back(task);
+    return true;
   }
+  const std::size_t end = std::min(made.size() + kTasksPerStep, commands.size());
+  while (made.size() < end) {
+    auto& [options, context, argv] = commands[made.size()];
+    Task& task = fill(parts_.registry.addTask(asker.uid), options, context, std::move(argv));
+    made.push_back(task.number);
+    room.give(1);
+    parts_.subscriptions.submitted(task);
+    parts_.dispatcher.submit(task, {}, {});
+  }
+  if (made.size() < commands.size()) return true;
   ipc::Message message;
-  auto ids = message.frame().initSubmittedMany(static_cast<unsigned>(ended.size()));
-  std::vector<TaskId> made;
-  for (unsigned i = 0; i < ids.size(); ++i) {
-    Task& task =
-        fill(parts_.registry.addTask(session.uid), ended[i]->options, ended[i]->context, ended[i]->argv);
-    ids.set(i, task.number);
-    made.push_back(task.key);
-  }
-  reply(session, request, message);
-  for (const TaskId key : made) {
-    Task* task = parts_.registry.find(key);
-    parts_.subscriptions.submitted(*task);
-    parts_.dispatcher.submit(*task, {}, {});
-  }
+  auto ids = message.frame().initSubmittedMany(static_cast<unsigned>(made.size()));
+  for (unsigned i = 0; i < ids.size(); ++i) ids.set(i, made[i]);
+  reply(asker, message);
   parts_.dispatcher.dispatch();
+  return false;
 }
 
 }  // namespace baton::daemon

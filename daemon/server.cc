@@ -12,7 +12,9 @@ namespace baton::daemon {
 namespace {
 
 constexpr int kAcceptsPerTurn = 16;
+// Of one session, so that one that asks for much holds up nobody; a single request takes less.
 constexpr int kFramesPerTurn = 16;
+constexpr std::chrono::nanoseconds kMostPerTurn = std::chrono::microseconds(500);
 // When descriptors run out: somebody else may free some.
 constexpr std::chrono::nanoseconds kAcceptRetry = std::chrono::milliseconds(100);
 // Half of what stops the reading: no flapping.
@@ -119,14 +121,16 @@ void Server::forEach(const std::function<void(Session&)>& visit) {
 }
 
 void Server::readable(SessionId id) {
+  const auto end = monotonicNow() + kMostPerTurn;
+  bool empty = false;  // the socket had no more than what was read
   try {
-    for (int frames = 0; frames < kFramesPerTurn;) {
+    for (int frames = 0; frames < kFramesPerTurn && monotonicNow() < end;) {
       Session* session = find(id);
       if (session == nullptr || session->closing) {
         if (session != nullptr && session->dirty == false) close(id);
         return;
       }
-      if (session->starved) return;
+      if (session->starved || session->busy) return;
       if (session->connection->unsentBytes() > kMaxUnsentBytes) {
         session->stalled = true;
         return;
@@ -136,39 +140,48 @@ void Server::readable(SessionId id) {
         serve(*session, *frame);
         continue;
       }
+      if (empty) return;
       const auto input = session->connection->receive();
       if (input == ipc::Connection::Input::noRoom) {
         starve(*session);
         return;
       }
       session->movedAt = monotonicNow();
+      empty = input == ipc::Connection::Input::wouldBlock;
       if (input == ipc::Connection::Input::closed) {
         while (auto frame = session->connection->next()) {
           serve(*session, *frame);
           session = find(id);
-          if (session == nullptr) return;
+          if (session == nullptr || session->busy) return;
         }
         ended(*session);
-        return;
-      }
-      if (input == ipc::Connection::Input::wouldBlock) {
-        if (auto frame = session->connection->next()) {
-          ++frames;
-          serve(*session, *frame);
-          continue;
-        }
         return;
       }
     }
     // Frames may be left that the socket does not tell of.
     if (Session* session = find(id)) serveAgain(*session);
   } catch (const Error&) {
-    ++badFrames_;
-    close(id);
+    fault(id);
   } catch (const kj::Exception&) {
-    ++badFrames_;
-    close(id);
+    fault(id);
   }
+}
+
+void Server::fault(SessionId id) {
+  ++badFrames_;
+  close(id);
+}
+
+void Server::pause(Session& session) {
+  session.busy = true;
+  watch(session, session.connection->unsentBytes() > 0);
+}
+
+void Server::resume(Session& session) {
+  session.busy = false;
+  watch(session, session.connection->unsentBytes() > 0);
+  again_.push_back(session.id);
+  readAgain_.enable(true);
 }
 
 void Server::serve(Session& session, ipc::ReceivedFrame& frame) {
@@ -210,8 +223,8 @@ void Server::send(Session& session, ipc::Message& message) {
 
 void Server::watch(Session& session, bool unsent) {
   if (!session.source) return;
-  const bool read =
-      !session.closing && !session.starved && session.connection->unsentBytes() <= kMaxUnsentBytes;
+  const bool read = !session.closing && !session.starved && !session.busy &&
+                    session.connection->unsentBytes() <= kMaxUnsentBytes;
   session.source.setEvents((read ? std::uint32_t{EPOLLIN} : 0U) | (unsent ? std::uint32_t{EPOLLOUT} : 0U));
 }
 

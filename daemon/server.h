@@ -58,6 +58,11 @@ class Server {
   // Queues a frame; it leaves at the end of the loop's turn.
   void send(Session& session, ipc::Message& message);
   Session* find(SessionId id);
+  // A long request of the session is under way: no frame of it is served until resume().
+  void pause(Session& session);
+  void resume(Session& session);
+  // The session broke the protocol: it is closed, and counted.
+  void fault(SessionId id);
   void forEach(const std::function<void(Session&)>& visit);
   void setLimits(const ServerLimits& limits);
 

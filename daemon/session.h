@@ -30,6 +30,7 @@ struct Session {
   bool dirty = false;
   bool stalled = false;                        // frames of it wait until it has read what was sent to it
   bool starved = false;                        // its next frame waits for room in the budget
+  bool busy = false;                           // frames of it wait until a long request of it is done
   TaskId inside = 0;                           // the task in whose tree the client is; 0: none
   std::unordered_set<RequestId> open;          // requests without their final reply
   std::unordered_set<RequestId> waiting;       // of these, what the client is blocked on

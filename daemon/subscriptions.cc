@@ -3,10 +3,17 @@
 #include <algorithm>
 
 #include "daemon/rows.h"
+#include "daemon/sweep.h"
 
 namespace baton::daemon {
 
 using ipc::wire::TaskEvent;
+
+namespace {
+
+constexpr std::size_t kCancelsPerStep = 16;
+
+}  // namespace
 
 void Subscriptions::open(Session& session, RequestId request, bool waits) {
   if (!session.open.insert(request).second) {
@@ -213,39 +220,54 @@ void Subscriptions::sessionClosed(Session& session) {
   for (std::size_t i = session.waiting.size(); i > 0 && session.inside != 0; --i) {
     [[maybe_unused]] const bool goesOn = dispatcher_.endWait(session.inside);
   }
-  for (auto waiter = waiters_.begin(); waiter != waiters_.end();) {
-    const auto next = std::next(waiter);
-    if (waiter->session == session.id) forget(waiter);
-    waiter = next;
+  std::vector<WaiterId> gone;
+  for (const auto& [id, waiter] : waiters_) {
+    if (waiter.session == session.id) gone.push_back(id);
   }
+  for (const WaiterId id : gone) giveUp(id);
   std::erase_if(untilIdle_, [&](const Attachment& a) { return a.session == session.id; });
   for (const TaskId key : std::exchange(session.heldOutput, {})) release(session, key);
-  for (const TaskId key : std::exchange(session.attached, {})) {
-    attachedTasks_.erase(key);
-    if (Task* task = registry_.find(key)) {
-      dispatcher_.cancel(*task, std::chrono::nanoseconds(task->options->graceNs), Cause::CLIENT_GONE, {});
-    }
-  }
+  cancelAttached(session);
   for (const auto& [number, request] : std::exchange(session.batches, {})) {
     attachedBatches_.erase(number);
-    Registry::Entry* entry = registry_.entry(number, session.uid);
-    if (entry == nullptr || !entry->batch) continue;
-    Batch& batch = *entry->batch;
-    // An attached batch keeps no successful record: what is left of the list after each end is still there.
-    std::vector<TaskId> keys;
-    batch.tasks.forEach([&](const Task& task) {
-      if (!isEnd(task.state)) keys.push_back(task.key);
-    });
-    if (batch.attached) {
-      for (const TaskId key : keys) {
-        if (Task* task = registry_.find(key)) {
-          dispatcher_.cancel(*task, std::chrono::nanoseconds(task->options->graceNs), Cause::CLIENT_GONE, {});
-        }
-      }
-    }
-    if (Registry::Entry* again = registry_.entry(number, session.uid)) dispatcher_.closeBatch(*again->batch);
+    const Registry::Entry* entry = registry_.entry(number, session.uid);
+    if (entry != nullptr && entry->batch) abandonBatch(*entry->batch);
   }
   dispatcher_.dispatch();
+}
+
+// There may be very many of them.
+void Subscriptions::cancelAttached(Session& session) {
+  if (session.attached.empty()) return;
+  const auto keys = std::make_shared<std::unordered_set<TaskId>>(std::exchange(session.attached, {}));
+  chores_.begin([this, keys, pause = dispatcher_.pauseStarts()] {
+    for (std::size_t i = 0; i < kCancelsPerStep && !keys->empty(); ++i) {
+      const TaskId key = keys->extract(keys->begin()).value();
+      attachedTasks_.erase(key);
+      if (Task* task = registry_.find(key)) cancelForClient(*task);
+    }
+    return !keys->empty();
+  });
+}
+
+void Subscriptions::cancelForClient(Task& task) {
+  dispatcher_.cancel(task, std::chrono::nanoseconds(task.options->graceNs), Cause::CLIENT_GONE, {});
+}
+
+// Nobody will add to it any more; an attached one is cancelled.
+void Subscriptions::abandonBatch(Batch& batch) {
+  if (!batch.attached) {
+    dispatcher_.closeBatch(batch);
+    return;
+  }
+  chores_.begin([this, number = batch.number, uid = batch.uid,
+                 sweep = Sweep(registry_, batch.uid, batch.number),
+                 pause = dispatcher_.pauseStarts()]() mutable {
+    if (sweep.step([this](Task& task) { cancelForClient(task); })) return true;
+    const Registry::Entry* entry = registry_.entry(number, uid);
+    if (entry != nullptr && entry->batch) dispatcher_.closeBatch(*entry->batch);
+    return false;
+  });
 }
 
 void Subscriptions::daemonEvent(const std::string& text) {

@@ -1,0 +1,38 @@
+#include "daemon/chores.h"
+
+#include <utility>
+
+namespace baton::daemon {
+namespace {
+
+// True: it is done.
+bool slice(const Chores::Step& step) {
+  const auto end = monotonicNow() + kSlice;
+  do {
+    if (!step()) return true;
+  } while (monotonicNow() < end);
+  return false;
+}
+
+}  // namespace
+
+Chores::Chores(Loop& loop) : source_(loop.onTurn([this] { turn(); })) {}
+
+bool Chores::begin(Step step) {
+  if (slice(step)) return true;
+  chores_.push_back(std::move(step));
+  source_.enable(true);
+  return false;
+}
+
+void Chores::turn() {
+  // Enabled anew it comes after what else is ready: a source that stays enabled would go first for ever.
+  source_.enable(false);
+  if (chores_.empty()) return;
+  Step step = std::move(chores_.front());
+  chores_.pop_front();
+  if (!slice(step)) chores_.push_back(std::move(step));
+  if (!chores_.empty()) source_.enable(true);
+}
+
+}  // namespace baton::daemon
