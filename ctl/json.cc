@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "ctl/exit_code.h"
@@ -342,6 +343,10 @@ std::string jsonString(std::string_view text) {
   return dump(Json(text));
 }
 
+JsonArray::~JsonArray() {
+  if (!finished_ && !empty_) std::fputs("\n]\n", stdout);
+}
+
 void JsonArray::add(const std::string& value) {
   print(empty_ ? "[\n" : ",\n");
   print(value);
@@ -349,6 +354,7 @@ void JsonArray::add(const std::string& value) {
 }
 
 void JsonArray::finish() {
+  finished_ = true;
   print(empty_ ? "[]\n" : "\n]\n");
 }
 

@@ -28,12 +28,18 @@ std::string jsonString(std::string_view text);
 // Prints values as one array, one a line, as they come: `[`, the values, `]`.
 class JsonArray {
  public:
+  JsonArray() = default;
+  JsonArray(const JsonArray&) = delete;
+  JsonArray& operator=(const JsonArray&) = delete;
+  // On an error closes the array, if it was begun: what was printed is JSON nevertheless.
+  ~JsonArray();
   void add(const std::string& value);
-  // Prints what is left of the array; without it the output is no JSON.
+  // Prints what is left of the array.
   void finish();
 
  private:
   bool empty_ = true;
+  bool finished_ = false;
 };
 
 }  // namespace baton::ctl

@@ -58,10 +58,14 @@ int retryVerb(int argc, char** argv) {
     ipc::Message request;
     writeSelection(some, request.frame().initRetry());
     const auto reply = client.call(request);
-    for (const auto id : reply.get().getSubmittedMany()) {
-      common.json ? array.add(fmt::format("{{\"type\":\"task\",\"id\":\"{}\"}}", id))
-                  : print(fmt::format("{}\n", id));
-    }
+    std::vector<TaskRef> made;
+    for (const auto id : reply.get().getSubmittedMany()) made.push_back({id, 0});
+    tellIds(client, made, [&] {
+      for (const TaskRef& task : made) {
+        common.json ? array.add(fmt::format("{{\"type\":\"task\",\"id\":\"{}\"}}", task.id))
+                    : print(fmt::format("{}\n", task.id));
+      }
+    });
   }
   if (common.json) array.finish();
   return 0;

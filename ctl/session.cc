@@ -63,6 +63,20 @@ std::vector<TaskRef> requiredRefs(const char* verb, std::span<const std::string>
   return parseRefs(words, client);
 }
 
+void tellIds(ipc::Client& client, std::span<const TaskRef> made, const std::function<void()>& tell) {
+  try {
+    tell();
+    flushOutput();
+  } catch (const Error&) {
+    ipc::Message request;
+    auto cancel = request.frame().initCancel();
+    writeSelection(made, cancel.initSelection());
+    cancel.setReason("its id could not be printed");
+    client.call(request);
+    throw;
+  }
+}
+
 void checkSize(ipc::Message& message, std::size_t mostBytes, const char* what) {
   constexpr std::size_t kFraming = 1024;  // segment table and what the arena rounds up
   const std::size_t bytes = message.frame().asReader().totalSize().wordCount * sizeof(capnp::word) + kFraming;

@@ -67,25 +67,12 @@ void parse(Options& options, Arguments& arguments, int argc, char** argv, bool& 
   if (!options.each && options.nulSeparated) throw Error(Code::usage, "submit: -0 is for --each");
 }
 
-void cancel(ipc::Client& client, std::uint64_t id) {
-  ipc::Message request;
-  const TaskRef ref{id, 0};
-  auto cancel = request.frame().initCancel();
-  writeSelection({&ref, 1}, cancel.initSelection());
-  cancel.setReason("its id could not be printed");
-  client.call(request);
-}
-
-// A task whose id nobody was told is not left behind.
 void printId(ipc::Client& client, std::uint64_t id, bool batch, bool json) {
-  try {
+  const TaskRef made{id, 0};
+  tellIds(client, {&made, 1}, [&] {
     print(json ? fmt::format("{{\"type\":\"{}\",\"id\":\"{}\"}}\n", batch ? "batch" : "task", id)
                : fmt::format("{}\n", id));
-    flushOutput();
-  } catch (const Error&) {
-    cancel(client, id);
-    throw;
-  }
+  });
 }
 
 // The message refers to nothing of this process: it may be made before a daemon is started.

@@ -171,7 +171,7 @@ struct HelloReply {
 # exchanges them for others.
 struct UseRings { toDaemonBytes @0 :UInt32; fromDaemonBytes @1 :UInt32; }
 
-# Descriptors: the memfd (layout in ipc/ring_layout.h), the eventfd that wakes the daemon, the asker's end of the
+# Descriptors: the memfd (layout: shm/duplex.h), the eventfd that wakes the daemon, the asker's end of the
 # doorbell (SOCK_SEQPACKET).
 struct RingsReply { toDaemonBytes @0 :UInt32; fromDaemonBytes @1 :UInt32; }
 

@@ -241,7 +241,7 @@ struct LockOpened {
   generationPath @3 :Data;    # file of which a client that takes locks holds a shared flock
 }
 
-struct LockPageReply { slots @0 :UInt32; }   # the memfd's layout: shm/lock_word.h; each is a page more
+struct LockPageReply { slots @0 :UInt32; }   # the memfd's layout: shm/lock_page.h; each is a page more
 
 struct LockAcquire {
   lock @0 :UInt32;
@@ -330,7 +330,7 @@ struct PipeRequest {
   ringBytes @3 :UInt32;       # listen: of each direction, a power of two; 0: 1 MiB
 }
 
-# Descriptors: the memfd with the two rings (layout: ipc/pipe_layout.h), this end of the doorbell between the two
+# Descriptors: the memfd with the two rings (layout: shm/duplex.h), this end of the doorbell between the two
 # (SOCK_SEQPACKET); it ends when the peer does. The daemon is out of the way from here on.
 struct PipeConnected {
   peer @0 :Party;

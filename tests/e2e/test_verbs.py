@@ -201,6 +201,12 @@ class Look(baton.TestCase):
             self.assertRegex(result.stderr, rb"^batonctl: [^\n]*987654[^\n]*\n$")
 
 
+    def test_json_is_whole_when_one_of_many_ids_is_unknown(self):
+        id = self.run_ok("submit", "true").decode().strip()
+        result = self.ctl("show", "--json", id, "987654")
+        self.assertEqual((result.returncode, [row["id"] for row in json.loads(result.stdout)]), (125, [id]))
+
+
 class Wait(baton.TestCase):
     CONFIG = 'slots = "2"\n'
 
@@ -447,6 +453,11 @@ class Streams(baton.TestCase):
                 result = self.ctl("submit", *args, input=lines, stdout=full)
             self.assertEqual((result.returncode, result.stderr.count(b"\n")), (125, 1))
             baton.wait_until(lambda: not self.daemon.json("list", "--unfinished"), "it is cancelled")
+        self.ctl("run", "sh", "-c", "[ -e again ] && exec sleep 1000")
+        open(os.path.join(self.path("work"), "again"), "w").close()
+        with open("/dev/full", "wb") as full:
+            self.assertEqual(self.ctl("retry", "last", stdout=full).returncode, 125)
+        baton.wait_until(lambda: not self.daemon.json("list", "--unfinished"), "it is cancelled")
 
     def test_closed_descriptors_stay_closed(self):
         self.run_ok("submit", "true")
