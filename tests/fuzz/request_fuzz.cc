@@ -72,9 +72,10 @@ class Rig final : public daemon::Control {
         pool_(loop_, logs_, {}),
         contexts_(config_.values().contextBytes, daemon::Powers::ofThisProcess()),
         dispatcher_({loop_, registry_, scheduler_, pool_, store_}),
-        subscriptions_({registry_, dispatcher_, pool_}),
+        chores_(loop_),
+        subscriptions_({registry_, dispatcher_, pool_, chores_}),
         requests_({loop_, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_,
-                   subscriptions_, *this}),
+                   subscriptions_, *this, chores_}),
         server_(loop_, requests_, closer_, {{}, [](daemon::Uid) { return true; }}) {
     pool_.setEvents(dispatcher_);
     dispatcher_.setObserver(subscriptions_);
@@ -146,6 +147,7 @@ class Rig final : public daemon::Control {
   daemon::NullStore store_;
   daemon::ContextTable contexts_;
   daemon::Dispatcher dispatcher_;
+  daemon::Chores chores_;
   daemon::Subscriptions subscriptions_;
   daemon::Requests requests_;
   daemon::Server server_;
