@@ -29,8 +29,8 @@ ipc::ReceivedFrame awaitReply(ipc::Client& client, std::uint64_t id, WaitingHint
 // The ids on the command line. Throws Error(usage) if there is none.
 std::vector<TaskRef> requiredRefs(const char* verb, std::span<const std::string> words, ipc::Client& client);
 
-// Calls `tell`, which prints the ids of these new tasks or batches, and what it throws is thrown: but first they
-// are cancelled. What nobody was told of is not left behind.
+// Calls `tell`, which prints the ids of these new tasks or batches, and what it throws is thrown: but first
+// they are cancelled. What nobody was told of is not left behind.
 void tellIds(ipc::Client& client, std::span<const TaskRef> made, const std::function<void()>& tell);
 
 // Throws Error(tooLarge) for a message of more than `mostBytes`, which is what the daemon's hello says it

@@ -29,8 +29,10 @@ struct Config {
   std::chrono::nanoseconds workerIdle{0};        // 0: kept for ever
 
   std::uint64_t queueLimit = 1'000'000;
+  std::uint64_t queueBytes = 1ULL << 30;
   std::uint64_t finishedKeep = 1'000;
   std::chrono::nanoseconds finishedAge = std::chrono::hours(7 * 24);
+  std::uint64_t finishedBytes = 128ULL << 20;
   std::uint64_t contextBytes = 64ULL << 20;
   std::uint64_t connections = 256;
   std::uint64_t inFlightBytes = 64ULL << 20;

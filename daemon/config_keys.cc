@@ -87,6 +87,13 @@ constexpr std::array kKeys{
               .least = 1,
               .most = 100'000'000,
               .meaning = "tasks of each user that may wait in the queue"},
+    // A thousand bytes for each of as many tasks as may wait.
+    ConfigKey{.name = "queue_bytes",
+              .member = &Config::queueBytes,
+              .size = true,
+              .least = 4 * kMiB,
+              .most = kTiB,
+              .meaning = "memory of each user for the arguments of waiting and running tasks"},
     ConfigKey{.name = "finished_keep",
               .member = &Config::finishedKeep,
               .most = 10'000'000,
@@ -96,6 +103,12 @@ constexpr std::array kKeys{
               .least = kSecond,
               .most = 3'650 * kDay,
               .meaning = "how long a finished task is remembered"},
+    // As many bytes for each of the 100,000 records of batches that are kept.
+    ConfigKey{.name = "finished_bytes",
+              .member = &Config::finishedBytes,
+              .size = true,
+              .most = kTiB,
+              .meaning = "memory for the arguments of finished tasks; the oldest are forgotten first"},
     // Thirty-two of the largest contexts (2 MiB), or 16,000 usual ones.
     ConfigKey{.name = "context_bytes",
               .member = &Config::contextBytes,

@@ -25,6 +25,7 @@ Retention retentionOf(const Config& config) {
   Retention retention;
   retention.entries = config.finishedKeep;
   retention.age = config.finishedAge;
+  retention.bytes = config.finishedBytes;
   return retention;
 }
 

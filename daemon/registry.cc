@@ -2,20 +2,26 @@
 
 namespace baton::daemon {
 
-Task& Registry::makeTask(Uid uid) {
+Task& Registry::makeTask(Uid uid, Batch* batch, TaskContent content) {
   const TaskId key = ++lastKey_;
   Task& task = tasks_.try_emplace(tasks_.end(), key)->second;
   task.key = key;
   task.uid = uid;
+  task.batch = batch;
+  task.options = std::move(content.options);
+  task.context = std::move(content.context);
+  task.argv = std::move(content.argv);
   ++counts_[static_cast<std::size_t>(task.state)];
-  ++unfinishedOf_[uid];
+  Load& load = unfinishedOf_[uid];
+  ++load.tasks;
+  load.bytes += bytesOf(task);
   ++submittedEver_;
   return task;
 }
 
-Task& Registry::addTask(Uid uid) {
+Task& Registry::addTask(Uid uid, TaskContent content) {
   const std::uint64_t number = ids_.take();
-  Task& task = makeTask(uid);
+  Task& task = makeTask(uid, nullptr, std::move(content));
   task.number = number;
   entries_[number] = Entry{number, uid, &task, nullptr};
   return task;
@@ -31,10 +37,9 @@ Batch& Registry::addBatch(Uid uid) {
   return result;
 }
 
-Task& Registry::addTaskTo(Batch& batch) {
-  Task& task = makeTask(batch.uid);
+Task& Registry::addTaskTo(Batch& batch, std::string argv) {
+  Task& task = makeTask(batch.uid, &batch, {batch.options, batch.context, std::move(argv)});
   task.number = batch.number;
-  task.batch = &batch;
   batch.tasks.add(task);
   task.index = static_cast<std::uint32_t>(batch.tasks.added());
   ++batch.total;
@@ -74,20 +79,29 @@ void Registry::setState(Task& task, State state) {
   }
   if (isEnd(state) && !isEnd(task.state)) {
     ++endedEver_;
-    if (--unfinishedOf_[task.uid] == 0) unfinishedOf_.erase(task.uid);
+    const std::size_t bytes = bytesOf(task);
+    Load& load = unfinishedOf_[task.uid];
+    load.bytes -= bytes;
+    if (--load.tasks == 0) unfinishedOf_.erase(task.uid);
+    finishedBytes_ += bytes;
   }
   task.state = state;
 }
 
 std::uint64_t Registry::unfinished() const {
   std::uint64_t sum = 0;
-  for (const auto& [uid, count] : unfinishedOf_) sum += count;
+  for (const auto& [uid, load] : unfinishedOf_) sum += load.tasks;
   return sum;
 }
 
 std::uint64_t Registry::unfinished(Uid uid) const {
   const auto found = unfinishedOf_.find(uid);
-  return found == unfinishedOf_.end() ? 0 : found->second;
+  return found == unfinishedOf_.end() ? 0 : found->second.tasks;
+}
+
+std::uint64_t Registry::unfinishedBytes(Uid uid) const {
+  const auto found = unfinishedOf_.find(uid);
+  return found == unfinishedOf_.end() ? 0 : found->second.bytes;
 }
 
 void Registry::retire(Task& task, std::chrono::nanoseconds now) {
@@ -120,11 +134,20 @@ void Registry::setRetention(const Retention& retention) {
 
 void Registry::dropExcess() {
   while (finishedEntries_.size() > retention_.entries) dropOldestEntry();
-  while (finishedTasks_.size() > retention_.tasks) {
-    const TaskId oldest = finishedTasks_.front();
-    finishedTasks_.pop_front();
-    if (Task* known = find(oldest)) drop(*known);
+  while (finishedTasks_.size() > retention_.tasks) dropOldestTask();
+  // Those of batches first: a batch still tells how it went without them.
+  while (finishedBytes_ > retention_.bytes && dropOldestTask()) {
   }
+  while (finishedBytes_ > retention_.bytes && !finishedEntries_.empty()) dropOldestEntry();
+}
+
+// One of a batch. False: there is none.
+bool Registry::dropOldestTask() {
+  if (finishedTasks_.empty()) return false;
+  const TaskId oldest = finishedTasks_.front();
+  finishedTasks_.pop_front();
+  if (Task* known = find(oldest)) drop(*known);
+  return true;
 }
 
 std::optional<std::chrono::nanoseconds> Registry::nextDrop() const {
@@ -168,6 +191,7 @@ bool Registry::dropSome() {
 void Registry::drop(Task& task) {
   if (onDrop) onDrop(task);
   --counts_[static_cast<std::size_t>(task.state)];
+  finishedBytes_ -= bytesOf(task);
   if (task.batch != nullptr) task.batch->tasks.drop(task.index);
   tasks_.erase(task.key);
 }

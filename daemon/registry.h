@@ -19,6 +19,7 @@ struct Retention {
   // Records of finished tasks in all, those of batches included: a batch counts as one entry however many it
   // has.
   std::uint64_t tasks = 100'000;
+  std::uint64_t bytes = 128ULL << 20;  // of those records, as bytesOf counts them
 };
 
 class Registry {
@@ -34,10 +35,10 @@ class Registry {
   Registry(IdCounter& ids, Retention retention) : ids_(ids), retention_(retention) {}
 
   // A new record with a number of its own; the reference is valid until the record is dropped.
-  Task& addTask(Uid uid);
+  Task& addTask(Uid uid, TaskContent content = {});
   Batch& addBatch(Uid uid);
-  // A new record in the batch, with the next index.
-  Task& addTaskTo(Batch& batch);
+  // A new record in the batch, with the next index and the batch's options and context.
+  Task& addTaskTo(Batch& batch, std::string argv = {});
 
   Task* find(TaskId key);
   // The entry with this number; nullptr: unknown, or another uid's.
@@ -69,6 +70,8 @@ class Registry {
   // Not ended.
   std::uint64_t unfinished() const;
   std::uint64_t unfinished(Uid uid) const;
+  // What these take, as bytesOf counts it.
+  std::uint64_t unfinishedBytes(Uid uid) const;
   std::size_t finishedEntries() const { return finishedEntries_.size(); }
   std::uint64_t submittedEver() const { return submittedEver_; }
   std::uint64_t endedEver() const { return endedEver_; }
@@ -85,11 +88,17 @@ class Registry {
     std::chrono::nanoseconds at;
   };
 
+  struct Load {
+    std::uint64_t tasks = 0;
+    std::uint64_t bytes = 0;
+  };
+
   void drop(Task& task);
   void keep(const Finished& finished);
   void dropExcess();
   void dropOldestEntry();
-  Task& makeTask(Uid uid);
+  bool dropOldestTask();
+  Task& makeTask(Uid uid, Batch* batch, TaskContent content);
 
   IdCounter& ids_;
   Retention retention_;
@@ -98,7 +107,8 @@ class Registry {
   std::deque<Finished> finishedEntries_;        // oldest first
   std::deque<TaskId> finishedTasks_;            // those of batches, oldest first; may hold dropped ones
   std::deque<std::unique_ptr<Batch>> dropped_;  // not kept any more, records of theirs are
-  std::unordered_map<Uid, std::uint64_t> unfinishedOf_;
+  std::unordered_map<Uid, Load> unfinishedOf_;
+  std::uint64_t finishedBytes_ = 0;
   std::array<std::uint64_t, kStates> counts_{};
   TaskId lastKey_ = 0;
   std::uint64_t submittedEver_ = 0;

@@ -63,11 +63,10 @@ class Requests final : public RequestHandler {
   std::shared_ptr<const Context> contextOf(ipc::wire::ContextSource::Reader source,
                                            std::vector<shm::Fd>& fds);
   HeldParcel takeParcel(const Session& session, const TaskOptions& options, std::vector<shm::Fd>& fds);
-  void checkRoom(Uid uid, std::uint64_t tasks) const;
+  // Throws if so many tasks more, whose records take so many bytes, are not to be taken.
+  void checkRoom(Uid uid, std::uint64_t tasks, std::uint64_t bytes) const;
   // Counts them as there, until they are or the object ends.
   class Room;
-  Task& fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
-             const std::shared_ptr<const Context>& context, std::string argv);
 
   // requests_query.cc
   void list(Session& session, RequestId request, ipc::wire::ListRequest::Reader listing);

@@ -9,6 +9,7 @@
 #include "daemon/assign.h"
 #include "daemon/requests.h"
 #include "ipc/error.h"
+#include "ipc/units.h"
 #include "shm/memfd.h"
 
 namespace baton::daemon {
@@ -93,18 +94,23 @@ void Requests::hello(Session& session, RequestId request, ipc::wire::Hello::Read
   this->reply(session, request, message);
 }
 
-void Requests::checkRoom(Uid uid, std::uint64_t tasks) const {
+void Requests::checkRoom(Uid uid, std::uint64_t tasks, std::uint64_t bytes) const {
   if (parts_.control.draining()) {
     throw Error(Code::refused, parts_.control.stopping() ? "the daemon is stopping and takes no new work"
                                                          : "the daemon is drained and takes no new work; "
                                                            "`batonctl resume` ends that");
   }
-  const std::uint64_t limit = parts_.control.config().values().queueLimit;
+  const Config& config = parts_.control.config().values();
+  const std::uint64_t limit = config.queueLimit;
   const auto reserved = reserved_.find(uid);
   const std::uint64_t there =
       parts_.registry.unfinished(uid) + (reserved == reserved_.end() ? 0 : reserved->second);
   if (there + tasks > limit) {
     throw Error(Code::quota, "more than " + std::to_string(limit) + " unfinished tasks (config queue_limit)");
+  }
+  if (parts_.registry.unfinishedBytes(uid) + bytes > config.queueBytes) {
+    throw Error(Code::quota, "the arguments of unfinished tasks take more than " +
+                                 ipc::formatSize(config.queueBytes) + " (config queue_bytes)");
   }
 }
 
@@ -152,27 +158,19 @@ HeldParcel Requests::takeParcel(const Session& session, const TaskOptions& optio
   return parcel;
 }
 
-Task& Requests::fill(Task& task, const std::shared_ptr<const TaskOptions>& options,
-                     const std::shared_ptr<const Context>& context, std::string argv) {
-  task.options = options;
-  task.context = context;
-  task.argv = std::move(argv);
-  return task;
-}
-
 void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getSubmit();
-  checkRoom(session.uid, 1);
   auto options = optionsOf(asked.getOptions());
   if (options->output == OutputMode::STREAM)
     throw Error(Code::usage, "only a batch's output can be streamed");
   std::string argv = joinWords(asked.getArgv());
+  checkRoom(session.uid, 1, argv.size());
   HeldParcel parcel = takeParcel(session, *options, frame.fds);
   auto context = contextOf(asked.getContext(), frame.fds);
   const auto terminal = asked.getTerminal();
   auto pipes = readPipes(asked.getPipes());  // the last that may throw: nothing is half done
   parts_.subscriptions.open(session, request, asked.getAttached());
-  Task& task = fill(parts_.registry.addTask(session.uid), options, context, std::move(argv));
+  Task& task = parts_.registry.addTask(session.uid, {options, context, std::move(argv)});
   task.terminals = terminal.getIsTerminal() & 7;
   task.foreground = terminal.getForeground();
   task.pipes = std::move(pipes);
@@ -203,7 +201,7 @@ void Requests::submit(Session& session, RequestId request, ipc::ReceivedFrame& f
 
 void Requests::openBatch(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getOpenBatch();
-  checkRoom(session.uid, 0);
+  checkRoom(session.uid, 0, 0);
   auto options = optionsOf(asked.getOptions());
   if (options->output == OutputMode::PARCEL) throw Error(Code::usage, "a batch's output cannot be a parcel");
   if (options->output == OutputMode::STREAM && !asked.getAttached()) {
@@ -239,7 +237,8 @@ struct Requests::Adding {
 void Requests::addTasks(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   auto asked = frame.get().getAddTasks();
   if (!session.batches.contains(asked.getBatch())) refuseBatch(asked.getBatch());
-  checkRoom(session.uid, asked.getTasks().size());
+  // In bytes the frame is an upper bound.
+  checkRoom(session.uid, asked.getTasks().size(), asked.totalSize().wordCount * sizeof(capnp::word));
   auto adding = std::make_shared<Adding>(Adding{
       askerOf(session, request), std::move(frame), asked, asked.getTasks(), Room(*this, session.uid), {}, 0});
   frame.fds = std::exchange(adding->frame.fds, {});  // none belongs here: the server sees to them
@@ -264,7 +263,7 @@ bool Requests::addSome(Adding& adding) {
   for (const std::size_t end = most(adding.added, commands.size()); adding.added < end; ++adding.added) {
     std::string& argv = commands[adding.added];
     if (batch.firstArgv.empty()) batch.firstArgv = argv;
-    Task& task = fill(parts_.registry.addTaskTo(batch), batch.options, batch.context, std::move(argv));
+    Task& task = parts_.registry.addTaskTo(batch, std::move(argv));
     task.attached = batch.attached;
     adding.room.give(1);
     parts_.subscriptions.submitted(task);
@@ -278,16 +277,12 @@ bool Requests::addSome(Adding& adding) {
 }
 
 struct Requests::Retrying {
-  struct Command {
-    std::shared_ptr<const TaskOptions> options;
-    std::shared_ptr<const Context> context;
-    std::string argv;
-  };
   Asker asker;
   Sweep ended;
   Room room;
   bool checked = false;
-  std::vector<Command> commands;
+  std::vector<TaskContent> commands;
+  std::uint64_t bytes = 0;  // of them
   std::vector<std::uint64_t> made;
 };
 
@@ -298,27 +293,28 @@ void Requests::retry(Session& session, RequestId request, ipc::wire::Selection::
                                           Room(*this, session.uid),
                                           false,
                                           {},
+                                          0,
                                           {}});
   work(session, request, [this, retrying] { return retrySome(*retrying); });
 }
 
 bool Requests::retrySome(Retrying& retrying) {
-  auto& [asker, ended, room, checked, commands, made] = retrying;
+  auto& [asker, ended, room, checked, commands, bytes, made] = retrying;
   if (!checked) {
     checked = !ended.step([&](const Task& task) {
       checkRetry(task);
       commands.push_back({task.options, task.context, task.argv});
+      bytes += bytesOf(task);
     });
     if (checked) {
-      checkRoom(asker.uid, commands.size());
+      checkRoom(asker.uid, commands.size(), bytes);
       room.reserve(commands.size());
     }
     return true;
   }
   const std::size_t end = std::min(made.size() + kTasksPerStep, commands.size());
   while (made.size() < end) {
-    auto& [options, context, argv] = commands[made.size()];
-    Task& task = fill(parts_.registry.addTask(asker.uid), options, context, std::move(argv));
+    Task& task = parts_.registry.addTask(asker.uid, std::move(commands[made.size()]));
     made.push_back(task.number);
     room.give(1);
     parts_.subscriptions.submitted(task);

@@ -20,6 +20,13 @@ std::string labelOf(const Task& task) {
   return label;
 }
 
+std::size_t bytesOf(const Task& task) {
+  if (task.batch != nullptr || !task.options) return task.argv.size();
+  const TaskOptions& options = *task.options;
+  return task.argv.size() + options.name.size() + options.stdinPath.size() + options.stdoutPath.size() +
+         options.stderrPath.size();
+}
+
 State stateOf(const Outcome& outcome) {
   switch (outcome.cause) {
     case Cause::EXITED:

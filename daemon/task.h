@@ -73,6 +73,13 @@ struct Running {
 
 struct Batch;
 
+// What the submitter gave.
+struct TaskContent {
+  std::shared_ptr<const TaskOptions> options;
+  std::shared_ptr<const Context> context;
+  std::string argv;  // each word followed by NUL
+};
+
 struct Task {
   TaskId key = 0;            // inside this the daemon; never shown
   std::uint64_t number = 0;  // its own, or its batch's
@@ -132,6 +139,9 @@ std::string labelOf(const Task& task);
 
 // The words of `Task::argv`.
 std::vector<std::string_view> splitArgv(std::string_view joined);
+
+// The submitter's bytes in a task's record that no other record shares; contexts are charged by themselves.
+std::size_t bytesOf(const Task& task);
 
 // The state in which an outcome leaves a task.
 State stateOf(const Outcome& outcome);

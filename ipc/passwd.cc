@@ -48,15 +48,19 @@ std::string homeByGetent(uid_t uid) {
   ::posix_spawn_file_actions_destroy(&actions);
   writer.reset();
   if (failed != 0) return {};
-  std::string home;
-  if (const File answer(::fdopen(reader.get(), "r")); answer) {
-    [[maybe_unused]] const int owned = reader.release();
-    home = homeIn(answer.get(), uid);
+  // A line is enough; more is nobody's entry. fgetpwent takes no pipe, but what was read from one.
+  std::array<char, 4096> answer{};
+  std::size_t size = 0;
+  ssize_t got = 0;
+  while (size < answer.size() && (got = ::read(reader.get(), &answer[size], answer.size() - size)) != 0) {
+    if (got < 0 && errno != EINTR) break;
+    size += got > 0 ? static_cast<std::size_t>(got) : 0;
   }
   reader.reset();
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
-  return home;
+  const File lines(size > 0 ? ::fmemopen(answer.data(), size, "r") : nullptr);
+  return lines ? homeIn(lines.get(), uid) : std::string();
 }
 
 }  // namespace

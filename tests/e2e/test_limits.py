@@ -14,7 +14,7 @@ import wire
 
 
 class Limits(byhand.Peers, baton.TestCase):
-    CONFIG = 'connections = 8\nqueue_limit = 20\ncontext_bytes = "4M"\n'
+    CONFIG = 'connections = 8\nqueue_limit = 20\nqueue_bytes = "4M"\nfinished_bytes = "4M"\ncontext_bytes = "4M"\n'
 
     def test_connections(self):
         baton.wait_until(lambda: self.daemon.json("status")["connections"] == 1, "nobody else is connected")
@@ -39,6 +39,33 @@ class Limits(byhand.Peers, baton.TestCase):
         self.assertEqual({reply.error[0] for reply in replies[20:]}, {wire.QUOTA})
         self.run_ok("cancel", "--all")
         self.assertEqual(peer.call(wire.submit_frame(2, [b"true"])).tag, wire.SUBMITTED)
+
+    def test_arguments_of_waiting_tasks(self):
+        peer = self.peer()
+        replies = [peer.call(wire.submit_frame(2 + i, [b"true", b"x" * 900_000], change=self.hold)) for i in range(8)]
+        self.assertEqual([reply.tag for reply in replies], [wire.SUBMITTED] * 4 + [wire.ERROR] * 4)
+        self.assertEqual({reply.error[0] for reply in replies[4:]}, {wire.QUOTA})
+        lines = (b"x" * 100_000 + b"\n") * 10
+        result = self.ctl("submit", "--each", "-", "--hold", "true", input=lines)
+        self.assertEqual((result.returncode, result.stderr.count(b"\n")), (125, 1), result)
+        self.assertIn(b"queue_bytes", result.stderr)
+        self.run_ok("cancel", "--all")
+        self.assertEqual(peer.call(wire.submit_frame(20, [b"true"])).tag, wire.SUBMITTED)
+
+    def test_arguments_of_finished_tasks(self):
+        """The oldest are forgotten, those of batches first."""
+        peer = self.peer()
+        tasks = [peer.call(wire.submit_frame(2 + i, [b"true", b"x" * 900_000])).number for i in range(3)]
+        batch = int(self.run_ok("submit", "--wait", "--each", "-", "true", input=(b"y" * 100_000 + b"\n") * 10).split()[0])
+        self.ctl("wait", *map(str, tasks))
+        self.assertEqual([self.ctl("show", str(task)).returncode for task in tasks], [0, 0, 0])
+        last = peer.call(wire.submit_frame(9, [b"true", b"x" * 900_000])).number
+        self.ctl("wait", str(last))
+        self.assertEqual([self.ctl("show", str(id)).returncode for id in (*tasks, last, batch)], [0] * 5)
+        self.assertEqual(self.ctl("show", f"{batch}.1").returncode, 125)
+        for i in range(4):
+            self.ctl("wait", str(peer.call(wire.submit_frame(10 + i, [b"true", b"x" * 900_000])).number))
+        self.assertEqual([self.ctl("show", str(task)).returncode for task in (*tasks, last)], [125] * 4)
 
     def test_contexts(self):
         peer = self.peer()
