@@ -26,8 +26,6 @@ bool Chores::begin(Step step) {
 }
 
 void Chores::turn() {
-  // Enabled anew it comes after what else is ready: a source that stays enabled would go first for ever.
-  source_.enable(false);
   if (chores_.empty()) return;
   Step step = std::move(chores_.front());
   chores_.pop_front();

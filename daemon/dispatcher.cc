@@ -26,7 +26,6 @@ Dispatcher::Dispatcher(const Parts& parts)
       pool_(parts.pool),
       store_(parts.store) {
   again_ = loop_.onTurn([this] {
-    again_.enable(false);
     dispatch();
   });
   dueTimer_ = loop_.onTimer([this] { timers(); });

@@ -8,12 +8,15 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 
 namespace baton::daemon {
 
 struct Source::State {
   std::function<void(std::uint32_t)> callback;
   sd_event_source* source = nullptr;
+  sd_event* turnsOf = nullptr;  // of a source made by onTurn
+  bool waitsForTurn = false;
 };
 
 namespace {
@@ -89,7 +92,23 @@ void Source::disarm() {
 }
 
 void Source::enable(bool on) {
-  sd_event_source_set_enabled(state_->source, on ? SD_EVENT_ON : SD_EVENT_OFF);
+  if (state_->turnsOf != nullptr) {
+    enableTurn(on);
+  } else {
+    sd_event_source_set_enabled(state_->source, on ? SD_EVENT_ON : SD_EVENT_OFF);
+  }
+}
+
+// A deferred source of sd-event keeps its place in the queue of what is ready for ever, and would always go
+// before all that has become ready since it was made: a new one goes behind.
+void Source::enableTurn(bool on) {
+  if (std::exchange(state_->waitsForTurn, on) == on) return;
+  sd_event_source_set_enabled(state_->source, SD_EVENT_OFF);
+  if (!on) return;
+  sd_event_source* fresh = nullptr;
+  check(sd_event_add_defer(state_->turnsOf, &fresh, plainCallback, state_.get()),
+        "cannot make a deferred source");
+  sd_event_source_unref(std::exchange(state_->source, fresh));
 }
 
 Loop::Loop() {
@@ -142,16 +161,22 @@ Source Loop::onPost(std::function<void()> callback) {
 }
 
 Source Loop::onTurn(std::function<void()> callback) {
+  Source source = onIdle({});
+  Source::State* state = source.state_.get();
+  state->callback = [state, call = std::move(callback)](std::uint32_t) {
+    state->waitsForTurn = false;
+    call();
+  };
+  state->turnsOf = event_;
+  return source;
+}
+
+Source Loop::onIdle(std::function<void()> callback) {
   Source source = make();
   source.state_->callback = [call = std::move(callback)](std::uint32_t) { call(); };
   check(sd_event_add_defer(event_, &source.state_->source, plainCallback, source.state_.get()),
         "cannot make a deferred source");
   source.enable(false);
-  return source;
-}
-
-Source Loop::onIdle(std::function<void()> callback) {
-  Source source = onTurn(std::move(callback));
   sd_event_source_set_priority(source.state_->source, SD_EVENT_PRIORITY_IDLE);
   return source;
 }

@@ -32,6 +32,7 @@ class Source {
 
  private:
   friend class Loop;
+  void enableTurn(bool on);
   std::unique_ptr<State> state_;
 };
 
@@ -49,7 +50,8 @@ class Loop {
   Source onSignal(int signal, std::function<void()> callback);
   // Called once the other sources of a turn have been served, while enabled; starts disabled.
   Source onPost(std::function<void()> callback);
-  // Called once in every turn of the loop, while enabled; starts disabled.
+  // Called once for each time it is enabled, after what else is ready by then; starts disabled. A callback
+  // that has enabled it again must not destroy it.
   Source onTurn(std::function<void()> callback);
   // Called when nothing else is to be done, while enabled; starts disabled.
   Source onIdle(std::function<void()> callback);

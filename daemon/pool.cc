@@ -64,7 +64,6 @@ Pool::Pool(Loop& loop, LogStore& logs, const PoolOptions& options)
   });
   idleTimer_ = loop_.onTimer([this] { idleTimeout(); });
   again_ = loop_.onTurn([this] {
-    again_.enable(false);
     for (const WorkerId id : std::exchange(readAgain_, {})) readable(id);
   });
 }

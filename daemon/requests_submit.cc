@@ -239,9 +239,9 @@ void Requests::addTasks(Session& session, RequestId request, ipc::ReceivedFrame&
   if (!session.batches.contains(asked.getBatch())) refuseBatch(asked.getBatch());
   // In bytes the frame is an upper bound.
   checkRoom(session.uid, asked.getTasks().size(), asked.totalSize().wordCount * sizeof(capnp::word));
+  for (shm::Fd& fd : std::exchange(frame.fds, {})) parts_.closer.close(std::move(fd));  // none belongs here
   auto adding = std::make_shared<Adding>(Adding{
       askerOf(session, request), std::move(frame), asked, asked.getTasks(), Room(*this, session.uid), {}, 0});
-  frame.fds = std::exchange(adding->frame.fds, {});  // none belongs here: the server sees to them
   adding->room.reserve(adding->tasks.size());
   adding->commands.reserve(adding->tasks.size());
   work(session, request, [this, adding] { return addSome(*adding); });
@@ -299,16 +299,18 @@ void Requests::retry(Session& session, RequestId request, ipc::wire::Selection::
 }
 
 bool Requests::retrySome(Retrying& retrying) {
-  auto& [asker, ended, room, checked, commands, bytes, made] = retrying;
-  if (!checked) {
-    checked = !ended.step([&](const Task& task) {
+  auto& commands = retrying.commands;
+  auto& made = retrying.made;
+  const Asker& asker = retrying.asker;
+  if (!retrying.checked) {
+    retrying.checked = !retrying.ended.step([&](const Task& task) {
       checkRetry(task);
       commands.push_back({task.options, task.context, task.argv});
-      bytes += bytesOf(task);
+      retrying.bytes += bytesOf(task);
     });
-    if (checked) {
-      checkRoom(asker.uid, commands.size(), bytes);
-      room.reserve(commands.size());
+    if (retrying.checked) {
+      checkRoom(asker.uid, commands.size(), retrying.bytes);
+      retrying.room.reserve(commands.size());
     }
     return true;
   }
@@ -316,7 +318,7 @@ bool Requests::retrySome(Retrying& retrying) {
   while (made.size() < end) {
     Task& task = parts_.registry.addTask(asker.uid, std::move(commands[made.size()]));
     made.push_back(task.number);
-    room.give(1);
+    retrying.room.give(1);
     parts_.subscriptions.submitted(task);
     parts_.dispatcher.submit(task, {}, {});
   }

@@ -35,7 +35,6 @@ Server::Server(Loop& loop, RequestHandler& handler, Closer& closer, ServerOption
     if (listenSource_) listenSource_.setEvents(EPOLLIN);
   });
   readAgain_ = loop_.onTurn([this] {
-    readAgain_.enable(false);
     for (const SessionId id : std::exchange(again_, {})) readable(id);
   });
   slowTimer_ = loop_.onTimer([this] { closeSlow(); });

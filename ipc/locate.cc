@@ -36,7 +36,7 @@ std::string firstLine(const std::string& path) {
 
 std::string machineId() {
   for (const char* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
-    const std::string id = firstLine(path);
+    std::string id = firstLine(path);
     if (id.size() == 32 && id.find('/') == std::string::npos) return id;
   }
   char name[256] = {};

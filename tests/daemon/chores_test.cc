@@ -1,8 +1,12 @@
 #include "daemon/chores.h"
 
 #include <gtest/gtest.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #include <vector>
+
+#include "shm/fd.h"
 
 namespace baton::daemon {
 namespace {
@@ -30,7 +34,6 @@ TEST(Chores, theLoopTurnsBetweenSlicesAndOthersAreServed) {
   int served = 0;
   Source other = loop.onTurn([&] {
     ++served;
-    other.enable(false);
     other.enable(true);
   });
   int left = 5;
@@ -39,6 +42,21 @@ TEST(Chores, theLoopTurnsBetweenSlicesAndOthersAreServed) {
   other.enable(true);
   while (left > 0) ASSERT_TRUE(loop.turn());
   EXPECT_GE(served, 3);
+}
+
+TEST(Chores, whatIsReadyMeanwhileIsServedBeforeTheNextSlice) {
+  Loop loop;
+  Chores chores(loop);
+  const shm::Fd event(::eventfd(0, EFD_CLOEXEC));
+  int left = 10;
+  std::vector<int> leftWhenServed;
+  Source io = loop.onIo(event.get(), EPOLLIN, [&](std::uint32_t) { leftWhenServed.push_back(left); });
+  EXPECT_FALSE(chores.begin([&] { return longStep(left); }));
+  ASSERT_TRUE(loop.turn());
+  ASSERT_EQ(::eventfd_write(event.get(), 1), 0);
+  while (left > 0) ASSERT_TRUE(loop.turn());
+  ASSERT_GE(leftWhenServed.size(), 3U);
+  EXPECT_GE(leftWhenServed.front(), 6);
 }
 
 TEST(Chores, theyTakeTurns) {

@@ -123,6 +123,9 @@ class FullDisk(tasks.Tasks, baton.TestCase):
         cls.addClassCleanup(subprocess.run, ["umount", "-l", cls.path("state")])
 
     def test_tasks_go_on(self):
+        # Room that is given back below, however much the logs take of the rest.
+        with open(self.path("state/reserve"), "wb") as file:
+            file.write(bytes(2 << 20))
         task = self.submit("sh", "-c", "echo first; head -c 20000000 /dev/zero; echo last >&2; exit 6")
         self.assertEqual(self.ctl("wait", str(task)).returncode, 6)
         result = self.ctl("logs", "--stdout", str(task))
@@ -144,6 +147,7 @@ class FullDisk(tasks.Tasks, baton.TestCase):
         self.assertEqual({self.row(number)["exit_code"] for number in ids[-3:]}, {3})
         self.assertEqual(self.ctl("logs", str(ids[-1])).returncode, 0)
         os.unlink(self.path("state/filler"))
+        os.unlink(self.path("state/reserve"))
         self.run_ok("worker", "recycle")
 
         def logged():
