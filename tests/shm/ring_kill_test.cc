@@ -1,6 +1,7 @@
 // Either side of a ring killed after each of its instructions, or stopped there while the other goes on.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <thread>
@@ -212,6 +213,7 @@ TEST(RingKill, aWakerOfADeadSleeperGoesOn) {
   bool noticed = false;
   SteppedChild::Trace trace;
   std::size_t instructions = 0;
+  std::size_t back = 1;
   for (bool ended = false; !ended; ++instructions) {
     Scene scene(0, 0);
     auto bells = Doorbell::makePair();
@@ -225,6 +227,13 @@ TEST(RingKill, aWakerOfADeadSleeperGoesOn) {
     bells.first.release().reset();
     ended = !child.runTo(trace, instructions);
     child.kill();
+    if (child.strayed()) {
+      // It reads the clock, whose code is not the same each time: traced anew from somewhere before.
+      ended = false;
+      instructions -= std::min(instructions, back *= 2);
+      continue;
+    }
+    back = 1;
     const bool asleep = scene.memory->wake.futex().load() == WakeWord::raw(Sleep::inPoll);
     const bool here = Waker(scene.memory->wake, bells.second).wake();
     ASSERT_EQ(here, !asleep) << instructions;

@@ -52,11 +52,14 @@ class SteppedChild {
       trace.assign(1, address());
       return true;
     }
-    if (!runAgain(trace, count - 1) || !step()) return false;
+    strayed_ = !runAgain(trace, count - 1);
+    if (strayed_ || !step()) return false;
     trace.resize(count);
     trace.push_back(address());
     return true;
   }
+  // What runTo said was not the end: this child took another way than `trace`, as one that reads a clock may.
+  bool strayed() const { return strayed_; }
   // To its end.
   void finish() {
     if (running() && ::ptrace(PTRACE_CONT, pid_, nullptr, nullptr) == 0 && awaitStop()) std::abort();
@@ -121,6 +124,7 @@ class SteppedChild {
   }
 
   pid_t pid_;
+  bool strayed_ = false;
 };
 
 // An object in memory that a forked child shares.
