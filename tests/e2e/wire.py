@@ -4,12 +4,15 @@ The numbers are those of ipc/baton.capnp, as `capnp compile -ocapnp` tells them.
 """
 
 import array
+import errno
 import fcntl
 import os
 import select
 import socket
 import struct
 import time
+
+import baton
 
 # Tags of Frame's union.
 HELLO, PING, SUBMIT, OPEN_BATCH, ADD_TASKS, LIST, SHOW, EXPLAIN, WAIT = range(9)
@@ -273,10 +276,19 @@ class Peer:
     def send(self, data, fds=()):
         """One sendmsg, with descriptors; the rest without them if it does not take all at once."""
         if fds:
-            sent = self.socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
-            data = data[sent:]
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+            data = data[baton.wait_until(lambda: self._try_send(data, rights), "descriptors on their way arrive"):]
         if data:
             self.socket.sendall(data)
+
+    def _try_send(self, data, rights):
+        """How much it took. None: a plain user has no more descriptors on their way at once than may be open."""
+        try:
+            return self.socket.sendmsg([data], rights)
+        except OSError as why:
+            if why.errno != errno.ETOOMANYREFS:
+                raise
+            return None
 
     def receive_bytes(self):
         """The bytes of the next frame; None: the daemon closed the connection."""
