@@ -28,6 +28,7 @@ for folder in ("shm", "ipc", "daemon", "ctl"):
     MAY_INCLUDE["tests/" + folder] = below | TEST_LIBRARIES | {"tests/" + folder}
 MAY_INCLUDE["tests/model"] = {"shm", "tests/model", "relacy"} | TEST_LIBRARIES
 MAY_INCLUDE["tests/fuzz"] = IPC | {"daemon", "tests/fuzz"}
+MAY_INCLUDE["tests/sanitizer"] = {"tests/sanitizer"}
 MAY_INCLUDE["bench"] = IPC | {"benchmark", "bench"}
 
 # Headers in angle brackets that everybody may include: the C++ library's have no dot; these are libc's and
