@@ -1,7 +1,7 @@
 // In every program that is built with a sanitizer: what is found there goes into a file, as the daemon and
 // its workers have no stderr that a test sees, and a worker no environment that could say so. The test
-// `sanitizer.reports` fails if there is one. What ASAN_OPTIONS and its like say still counts. Only gcc's UBSan,
-// where it comes beside ASan, writes to stderr all the same: it ends the program, and so the test.
+// `sanitizer.reports` fails if there is one. What ASAN_OPTIONS and its like say still counts. Only gcc's
+// UBSan, where it comes beside ASan, writes to stderr all the same: it ends the program, and so the test.
 // Core dumps stay as they are: the limit is among what a task inherits from its submitter.
 namespace {
 
