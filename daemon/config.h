@@ -29,7 +29,7 @@ struct Config {
   std::chrono::nanoseconds workerIdle{0};        // 0: kept for ever
 
   std::uint64_t queueLimit = 1'000'000;
-  std::uint64_t queueBytes = 1ULL << 30;
+  std::uint64_t argumentBytes = 1ULL << 30;
   std::uint64_t finishedKeep = 1'000;
   std::chrono::nanoseconds finishedAge = std::chrono::hours(7 * 24);
   std::uint64_t finishedBytes = 128ULL << 20;

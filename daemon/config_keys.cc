@@ -88,8 +88,8 @@ constexpr std::array kKeys{
               .most = 100'000'000,
               .meaning = "tasks of each user that may wait in the queue"},
     // A thousand bytes for each of as many tasks as may wait.
-    ConfigKey{.name = "queue_bytes",
-              .member = &Config::queueBytes,
+    ConfigKey{.name = "argument_bytes",
+              .member = &Config::argumentBytes,
               .size = true,
               .least = 4 * kMiB,
               .most = kTiB,

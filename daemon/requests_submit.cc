@@ -108,9 +108,9 @@ void Requests::checkRoom(Uid uid, std::uint64_t tasks, std::uint64_t bytes) cons
   if (there + tasks > limit) {
     throw Error(Code::quota, "more than " + std::to_string(limit) + " unfinished tasks (config queue_limit)");
   }
-  if (parts_.registry.unfinishedBytes(uid) + bytes > config.queueBytes) {
+  if (parts_.registry.unfinishedBytes(uid) + bytes > config.argumentBytes) {
     throw Error(Code::quota, "the arguments of unfinished tasks take more than " +
-                                 ipc::formatSize(config.queueBytes) + " (config queue_bytes)");
+                                 ipc::formatSize(config.argumentBytes) + " (config argument_bytes)");
   }
 }
 

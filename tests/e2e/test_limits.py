@@ -14,7 +14,7 @@ import wire
 
 
 class Limits(byhand.Peers, baton.TestCase):
-    CONFIG = 'connections = 8\nqueue_limit = 20\nqueue_bytes = "4M"\nfinished_bytes = "4M"\ncontext_bytes = "4M"\n'
+    CONFIG = 'connections = 8\nqueue_limit = 20\nargument_bytes = "4M"\nfinished_bytes = "4M"\ncontext_bytes = "4M"\n'
 
     def test_connections(self):
         baton.wait_until(lambda: self.daemon.json("status")["connections"] == 1, "nobody else is connected")
@@ -48,7 +48,7 @@ class Limits(byhand.Peers, baton.TestCase):
         lines = (b"x" * 100_000 + b"\n") * 10
         result = self.ctl("submit", "--each", "-", "--hold", "true", input=lines)
         self.assertEqual((result.returncode, result.stderr.count(b"\n")), (125, 1), result)
-        self.assertIn(b"queue_bytes", result.stderr)
+        self.assertIn(b"argument_bytes", result.stderr)
         self.run_ok("cancel", "--all")
         self.assertEqual(peer.call(wire.submit_frame(20, [b"true"])).tag, wire.SUBMITTED)
 
