@@ -126,6 +126,7 @@ class FullDisk(tasks.Tasks, baton.TestCase):
         # Room that is given back below, however much the logs take of the rest.
         with open(self.path("state/reserve"), "wb") as file:
             file.write(bytes(2 << 20))
+        open(self.path("state/filler"), "wb").close()  # on a full disk it could not be made any more
         task = self.submit("sh", "-c", "echo first; head -c 20000000 /dev/zero; echo last >&2; exit 6")
         self.assertEqual(self.ctl("wait", str(task)).returncode, 6)
         result = self.ctl("logs", "--stdout", str(task))
