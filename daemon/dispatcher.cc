@@ -25,9 +25,7 @@ Dispatcher::Dispatcher(const Parts& parts)
       scheduler_(parts.scheduler),
       pool_(parts.pool),
       store_(parts.store) {
-  again_ = loop_.onTurn([this] {
-    dispatch();
-  });
+  again_ = loop_.onTurn([this] { dispatch(); });
   dueTimer_ = loop_.onTimer([this] { timers(); });
   parkingTimer_ = loop_.onTimer([this] { parkingTimer(); });
 }
