@@ -25,6 +25,7 @@ def daemons_of(daemon):
 class Start(tasks.Tasks, baton.TestCase):
     def setUp(self):
         self.run_ok("stop", "--now")
+        baton.wait_until(lambda: not self.daemon.processes(), "nothing of it is left")
 
     def test_many_at_once_start_one(self):
         processes = [self.start("submit", "sh", "-c", f"exit {i % 3}", stdout=subprocess.PIPE) for i in range(50)]
