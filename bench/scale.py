@@ -8,7 +8,7 @@ from measure import CTL, Daemon, call, median, resident, table, verdict
 
 COUNT = int(os.environ.get("BENCH_QUEUE", "1000000"))
 PARTS = 10
-HELD = "queue_limit = 2000000\n"
+HELD = "queue_limit = 3000000\n"
 
 
 def long_environment():
