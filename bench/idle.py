@@ -12,13 +12,13 @@ SECONDS = int(os.environ.get("BENCH_IDLE", "60"))
 MOST_BYTES = 15 << 20
 
 
-def watch(pid, seconds=SECONDS):
+def watch(pid):
     """({process: context switches}, workers) over a time in which nobody asks for anything."""
     workers = children(pid)
     watched = {"daemon": [pid], "guard": [parent(pid)], "workers": workers}
     time.sleep(3)  # what the last command left to be done
     before = {name: sum(map(switches, pids)) for name, pids in watched.items()}
-    time.sleep(seconds)
+    time.sleep(SECONDS)
     return {name: sum(map(switches, pids)) - before[name] for name, pids in watched.items()}, workers
 
 

@@ -8,7 +8,7 @@
 
 namespace baton::daemon {
 
-// A slice is half of what one request may hold the loop for (1 ms): a turn may serve a frame beside it.
+// A quarter of what one request may hold the loop for (1 ms): a turn may serve frames beside it.
 constexpr std::chrono::nanoseconds kSlice = std::chrono::microseconds(250);
 
 class Chores {

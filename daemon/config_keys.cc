@@ -144,8 +144,7 @@ constexpr std::array kKeys{
               .inForce = InForce::newConnections,
               .meaning = "descriptors that may come with a request"},
     // A connection each for 256 of `run`, and room for a program that waits for thousands; a fifth of the
-    // 20,000
-    // that some containers allow a process.
+    // 20,000 that some containers allow a process.
     ConfigKey{.name = "descriptors",
               .member = &Config::descriptors,
               .least = 16,

@@ -86,5 +86,26 @@ TEST(Pipelines, TwoThatWriteToOneOrReadFromOneAreNone) {
   EXPECT_THAT(pipelines.queued(4, {20, {}}), kNothing);
 }
 
+// What clients say of their pipes may be anything: a change is bounded, and who is beyond the bound keeps its
+// slot.
+TEST(Pipelines, VeryManyAtOnePipeAreNotAllOfThePipeline) {
+  Pipelines pipelines;
+  for (TaskId task = 1; task <= 1000; ++task) {
+    pipelines.queued(task, {10, {}});
+    pipelines.started(task);
+  }
+  EXPECT_EQ(pipelines.queued(2000, kA).begin.size(), 32U);
+  EXPECT_EQ(pipelines.left(2000).end.size(), 32U);
+}
+
+TEST(Pipelines, AVeryLongOneIsNotFollowedToItsEnd) {
+  Pipelines pipelines;
+  for (TaskId task = 1; task <= 1000; ++task) {
+    pipelines.queued(task, {task, {task + 1, 0}});
+    pipelines.started(task);
+  }
+  EXPECT_EQ(pipelines.queued(2000, {0, {1, 0}}).begin.size(), 255U);
+}
+
 }  // namespace
 }  // namespace baton::daemon

@@ -14,10 +14,8 @@ class Many(Tasks, baton.TestCase):
     CONFIG = 'slots = "2"\nqueue_limit = 1000000\ngrace = "100ms"\n'
 
     def setUp(self):
-        self.peer = wire.Peer(self.path("state/control.sock")) if os.path.exists(self.path("state")) else None
-        if self.peer is None:
-            self.run_ok("run", "true")
-            self.peer = wire.Peer(self.path("state/control.sock"))
+        self.run_ok("run", "true")
+        self.peer = wire.Peer(self.path("state/control.sock"))
         self.other = wire.Peer(self.path("state/control.sock"))
         self.addCleanup(self.peer.close)
         self.addCleanup(self.other.close)
