@@ -106,7 +106,6 @@ void IdCounter::load() {
 
 IdCounter::~IdCounter() {
   try {
-    finishRaise();
     close();
   } catch (const Error&) {
     // The mark stays where it was, and some ids are skipped.
@@ -158,6 +157,7 @@ void IdCounter::adopt(Raised raised) {
 }
 
 void IdCounter::close() {
+  finishRaise();
   if (mark_ != next_) writeMark(next_);
 }
 

@@ -44,7 +44,8 @@ class IdCounter {
   // yet. Throws Error(system) if they cannot be written and Error(refused) at the end of all ids; then no id
   // is used up.
   std::uint64_t take(std::uint64_t count = 1);
-  // Writes the exact next id. take() may be called again after it. Throws Error(system).
+  // Writes the exact next id, and nothing after it: a raise that is under way is waited for, or it would
+  // lower the ceiling of whoever follows. take() may be called again after it. Throws Error(system).
   void close();
 
  private:
