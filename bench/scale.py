@@ -153,8 +153,8 @@ def bench_turns():
 
         measure("ping", wire.plain(wire.PING, 2))
         measure("add 3,000 tasks", add_tasks(peer, 3000))
-        measure("list, 1,000 rows", list_frame(0, batch, 1000))
-        measure("show 10,000 ids", wire.select_frame(wire.SHOW, 3, singles[:1000]))
+        measure("list, a whole page", list_frame(0, batch, 1000))
+        measure("show 1,000 ids", wire.select_frame(wire.SHOW, 3, singles[:1000]))
         measure("explain 10,000 ids", wire.select_frame(wire.EXPLAIN, 3, singles))
         measure("explain the batch", wire.select_frame(wire.EXPLAIN, 3, [batch]))
         measure("hold 10,000 ids", wire.select_frame(wire.HOLD, 3, singles))

@@ -15,7 +15,7 @@ namespace {
 
 namespace wire = ipc::wire;
 
-constexpr unsigned kPageRows = 1000;  // the most that a request may ask for
+constexpr unsigned kPageRows = 250;  // the most that a request may ask for
 constexpr std::size_t kEndedShown = 20;
 // Nobody reads more; the daemon is asked for no more either.
 constexpr std::size_t kUnfinishedShown = 1000;

@@ -44,7 +44,7 @@ void MapEngine::askForWaiting(std::uint64_t after) {
   list.setBatch(batch_);
   list.setUnfinished(true);
   list.setAfter(after);
-  constexpr unsigned kMostRows = 1000;  // of a listing
+  constexpr unsigned kMostRows = 250;  // of a listing
   list.setLimit(kMostRows);
   listRequest_ = client_->send(message);
 }

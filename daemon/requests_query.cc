@@ -12,7 +12,10 @@
 namespace baton::daemon {
 namespace {
 
-constexpr std::uint32_t kMaxRows = 1000;
+// Of a listing: with more a page would hold the loop for longer than a millisecond.
+constexpr std::uint32_t kMaxListed = 250;
+// Of an explanation, which is written in steps.
+constexpr std::uint32_t kMaxExplained = 1000;
 // A page of a batch may be short, or empty: a million that are not wanted take longer than a request may.
 constexpr std::size_t kMaxLookedAt = 8192;
 // A page ends early rather than pass the frame limit: argv may be long.
@@ -62,7 +65,7 @@ void Requests::list(Session& session, RequestId request, ipc::wire::ListRequest:
     listBatch(session, request, asked);
     return;
   }
-  const std::uint32_t limit = std::clamp<std::uint32_t>(asked.getLimit(), 1, kMaxRows);
+  const std::uint32_t limit = std::clamp<std::uint32_t>(asked.getLimit(), 1, kMaxListed);
   std::vector<const Task*> tasks;
   std::vector<const Batch*> batches;
   std::size_t bytes = 0;
@@ -92,7 +95,7 @@ void Requests::listBatch(Session& session, RequestId request, ipc::wire::ListReq
   if (entry == nullptr || !entry->batch) {
     throw Error(Code::unknownId, "no batch " + std::to_string(asked.getBatch()));
   }
-  const std::uint32_t limit = std::clamp<std::uint32_t>(asked.getLimit(), 1, kMaxRows);
+  const std::uint32_t limit = std::clamp<std::uint32_t>(asked.getLimit(), 1, kMaxListed);
   const auto& all = entry->batch->tasks;
   std::vector<const Task*> tasks;
   std::size_t bytes = 0;
@@ -186,9 +189,9 @@ bool Requests::explainSome(Explaining& explaining) {
   auto frame = explaining.message.frame();
   if (!explaining.chosen) {
     const bool more = explaining.tasks.step([&](const Task& task) {
-      if (keys.size() < kMaxRows) keys.push_back(task.key);
+      if (keys.size() < kMaxExplained) keys.push_back(task.key);
     });
-    explaining.chosen = !more || keys.size() == kMaxRows;
+    explaining.chosen = !more || keys.size() == kMaxExplained;
     if (explaining.chosen) {
       frame.initExplanations(static_cast<unsigned>(keys.size()));
       explaining.holders = holdersFor(explaining.asker.uid);

@@ -294,7 +294,7 @@ struct Selection {
 
 struct ListRequest {
   after @0 :UInt64;          # rows with a greater id; 0: from the first
-  limit @1 :UInt32 = 100;    # at most 1,000 rows
+  limit @1 :UInt32 = 100;    # of more than 250, 250
   batch @2 :UInt64;          # rows are the tasks of this batch, `after` is an index
   unfinished @3 :Bool;       # leave out what has ended
 }

@@ -211,6 +211,20 @@ TEST_F(IdsTest, killedAtAnyTimeNoIdIsGivenTwice) {
   EXPECT_LE(IdCounter(root_).take(), given + given / 8 + 60 * 20);
 }
 
+// A raise that ends after close() would lower the ceiling of whoever has the file by then.
+TEST_F(IdsTest, nothingIsWrittenAfterClose) {
+  for (int round = 0; round < 200; ++round) {
+    std::string closed;
+    {
+      IdCounter ids(root_);
+      ids.take(40);
+      ids.close();
+      closed = content();
+    }
+    ASSERT_EQ(content(), closed) << "round " << round;
+  }
+}
+
 TEST_F(IdsTest, aLeftTemporaryFileIsNoObstacle) {
   std::ofstream(file() + ".new") << "half";
   EXPECT_EQ(IdCounter(root_).take(), 1U);
