@@ -155,7 +155,11 @@ struct Requests::Explaining {
   Asker asker;
   Sweep tasks;
   bool chosen = false;
-  std::vector<TaskId> keys;
+  struct Chosen {
+    TaskId key;
+    std::uint64_t number;
+  };
+  std::vector<Chosen> keys;
   std::vector<std::string> holders;
   ipc::Message message;
   unsigned written = 0;
@@ -189,7 +193,7 @@ bool Requests::explainSome(Explaining& explaining) {
   auto frame = explaining.message.frame();
   if (!explaining.chosen) {
     const bool more = explaining.tasks.step([&](const Task& task) {
-      if (keys.size() < kMaxExplained) keys.push_back(task.key);
+      if (keys.size() < kMaxExplained) keys.push_back({task.key, task.number});
     });
     explaining.chosen = !more || keys.size() == kMaxExplained;
     if (explaining.chosen) {
@@ -201,12 +205,13 @@ bool Requests::explainSome(Explaining& explaining) {
   auto list = frame.getExplanations();
   const unsigned end = std::min(explaining.written + kRowsPerStep, list.size());
   for (; explaining.written < end; ++explaining.written) {
-    const Task* task = parts_.registry.find(keys[explaining.written]);
-    if (task == nullptr) continue;
-    const std::size_t ahead = parts_.scheduler.ahead(task->key);
-    const auto lines = explanationOf(*task, explaining.holders, ahead);
+    const auto [key, number] = keys[explaining.written];
+    const Task* task = parts_.registry.find(key);
+    const std::size_t ahead = task != nullptr ? parts_.scheduler.ahead(key) : 0;
+    const auto lines = task != nullptr ? explanationOf(*task, explaining.holders, ahead)
+                                       : std::vector<std::string>{"it has ended, and is not kept any more"};
     auto row = list[explaining.written];
-    row.setId(task->number);
+    row.setId(number);
     row.setAhead(ahead);
     auto text = row.initText(static_cast<unsigned>(lines.size()));
     for (unsigned line = 0; line < lines.size(); ++line) text.set(line, lines[line]);
