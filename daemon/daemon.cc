@@ -90,8 +90,9 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       dispatcher_({loop, registry_, scheduler_, pool_, store_}),
       chores_(loop),
       subscriptions_({registry_, dispatcher_, pool_, chores_}),
+      objects_(subscriptions_),
       requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_,
-                 *this, chores_}),
+                 *this, chores_, objects_}),
       socket_(loop, options.places),
       server_(loop, requests_, closer_, {serverLimits(config_.values()), [uid = ::getuid()](Uid peer) {
                                            return peer == uid || peer == 0;
@@ -183,7 +184,7 @@ void Daemon::endOfTurn() {
 }
 
 void Daemon::watchIdle() {
-  const bool idle = registry_.unfinished() == 0 && server_.size() == 0;
+  const bool idle = registry_.unfinished() == 0 && server_.size() == 0 && objects_.count() == 0;
   if (idle == idle_) return;
   idle_ = idle;
   if (notifies_) statusTimer_.arm(std::chrono::seconds(1));
@@ -318,6 +319,7 @@ std::vector<std::string> Daemon::reload() {
 
 void Daemon::fillStatus(ipc::wire::Status::Builder status) const {
   status.setVersion(BATON_VERSION);
+  objects_.fillStatus(status);
   status.setPid(::getpid());
   status.setUptimeNs(static_cast<std::uint64_t>((monotonicNow() - startedAt_).count()));
   status.setSlots(scheduler_.slots());

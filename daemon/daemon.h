@@ -80,6 +80,7 @@ class Daemon final : public Control {
   Dispatcher dispatcher_;
   Chores chores_;  // may hold what is the dispatcher's
   Subscriptions subscriptions_;
+  ObjectDispatch objects_;
   Requests requests_;
   ListeningSocket socket_;
   Server server_;

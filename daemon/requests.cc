@@ -24,7 +24,8 @@ void Requests::handle(Session& session, ipc::ReceivedFrame& received) {
   }
   try {
     const bool known = handleTasks(session, request, received) || handleQueries(session, request, frame) ||
-                       handleControl(session, request, frame);
+                       handleControl(session, request, frame) ||
+                       parts_.objects.handle(session, request, received);
     if (!known) throw Error(Code::usage, "this daemon does not know that request");
   } catch (const Error& error) {
     if (error.code() == Code::protocol) throw;
@@ -32,6 +33,11 @@ void Requests::handle(Session& session, ipc::ReceivedFrame& received) {
     writeError(error, request, *message);
     parts_.subscriptions.finish(session, request, std::move(message));
   }
+}
+
+void Requests::closed(Session& session) {
+  parts_.objects.closed(session);
+  parts_.subscriptions.sessionClosed(session);
 }
 
 bool Requests::handleTasks(Session& session, RequestId request, ipc::ReceivedFrame& received) {

@@ -4,6 +4,7 @@
 
 #include "daemon/chores.h"
 #include "daemon/control.h"
+#include "daemon/object_requests.h"
 #include "daemon/subscriptions.h"
 #include "daemon/sweep.h"
 
@@ -23,12 +24,13 @@ class Requests final : public RequestHandler {
     Subscriptions& subscriptions;
     Control& control;
     Chores& chores;
+    ObjectDispatch& objects;
   };
   explicit Requests(const Parts& parts) : parts_(parts) {}
   void setServer(Server& server) { server_ = &server; }
 
   void handle(Session& session, ipc::ReceivedFrame& frame) override;
-  void closed(Session& session) override { parts_.subscriptions.sessionClosed(session); }
+  void closed(Session& session) override;
   void drained(Session& session) override { parts_.subscriptions.sessionDrained(session); }
 
  private:

@@ -9,6 +9,7 @@ namespace baton::daemon {
 // Unique among the tasks of all uids that the scheduler knows at one time.
 using TaskId = std::uint64_t;
 using Uid = std::uint32_t;
+using Gid = std::uint32_t;
 // Monotonic, since any fixed point. Never decreases from call to call.
 using Time = std::chrono::nanoseconds;
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -19,6 +20,18 @@ constexpr std::chrono::nanoseconds kMostPerTurn = std::chrono::microseconds(500)
 constexpr std::chrono::nanoseconds kAcceptRetry = std::chrono::milliseconds(100);
 // Half of what stops the reading: no flapping.
 constexpr std::size_t kDrainedBytes = kMaxUnsentBytes / 2;
+
+// Those of the process that connected, its own first.
+std::vector<Gid> groupsOf(int socket, Gid own) {
+  // More than that (Linux allows 65,536) is nobody's list of groups; the own one is enough then.
+  std::array<Gid, 256> groups{};
+  socklen_t bytes = sizeof(groups);
+  std::vector<Gid> all{own};
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &bytes) == 0) {
+    all.insert(all.end(), groups.begin(), groups.begin() + bytes / sizeof(Gid));
+  }
+  return all;
+}
 
 }  // namespace
 
@@ -74,6 +87,7 @@ void Server::admit(shm::Fd socket) {
   session->id = ++lastId_;
   session->uid = peer.uid;
   session->pid = peer.pid;
+  session->groups = groupsOf(socket.get(), peer.gid);
   session->movedAt = monotonicNow();
   session->budget = user(peer.uid).budget;
   session->waits = user(peer.uid).waits;

@@ -23,7 +23,8 @@ constexpr std::size_t kMaxUnsentBytes = std::size_t{256} << 10;
 struct Session {
   SessionId id = 0;
   Uid uid = 0;
-  std::int32_t pid = 0;  // to be shown only
+  std::int32_t pid = 0;     // to be shown only
+  std::vector<Gid> groups;  // its own first
   std::string program;
   bool greeted = false;  // hello came
   bool closing = false;  // close when all is sent
@@ -46,6 +47,7 @@ struct Session {
   std::shared_ptr<ipc::Budget> descriptors;  // its uid's, for parcels that wait
   ipc::Charge unsent;                        // what it has not read yet, if that is much
   std::chrono::nanoseconds movedAt{};        // when a byte went in or out last
+  std::uint32_t lastHandle = 0;  // of queues, locks and the like
   std::unique_ptr<ipc::Connection> connection;
   Source source;
 };

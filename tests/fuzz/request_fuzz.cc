@@ -85,8 +85,9 @@ class Rig final : public daemon::Control {
         dispatcher_({loop_, registry_, scheduler_, pool_, store_}),
         chores_(loop_),
         subscriptions_({registry_, dispatcher_, pool_, chores_}),
+        objects_(subscriptions_),
         requests_({loop_, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_,
-                   subscriptions_, *this, chores_}),
+                   subscriptions_, *this, chores_, objects_}),
         server_(loop_, requests_, closer_, {{}, [](daemon::Uid) { return true; }}) {
     pool_.setEvents(dispatcher_);
     dispatcher_.setObserver(subscriptions_);
@@ -160,6 +161,7 @@ class Rig final : public daemon::Control {
   daemon::Dispatcher dispatcher_;
   daemon::Chores chores_;
   daemon::Subscriptions subscriptions_;
+  daemon::ObjectDispatch objects_;
   daemon::Requests requests_;
   daemon::Server server_;
 };
