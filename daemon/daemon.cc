@@ -48,6 +48,10 @@ SchedulerOptions schedulerOptions(const Config& config, unsigned slots) {
   return options;
 }
 
+QueueLimits queueLimits(const Config& config) {
+  return {.queues = config.queues, .bytes = config.queueBytes};
+}
+
 std::uint64_t ownResidentBytes() {
   std::ifstream file("/proc/self/statm");
   std::uint64_t size = 0;
@@ -90,6 +94,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       dispatcher_({loop, registry_, scheduler_, pool_, store_}),
       chores_(loop),
       subscriptions_({registry_, dispatcher_, pool_, chores_}),
+      queues_({loop, subscriptions_}, queueLimits(config_.values())),
       objects_(subscriptions_),
       requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_,
                  *this, chores_, objects_}),
@@ -106,6 +111,8 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
   dispatcher_.setObserver(subscriptions_);
   subscriptions_.setServer(server_);
   requests_.setServer(server_);
+  queues_.setServer(server_);
+  objects_.add(queues_);
   registry_.onDrop = [this](const Task& task) { logs_.forget(task.key); };
   registry_.onDropBatch = [this] { dropBatches(); };
   reaper_.onChange = [this] { finishIfDone(); };
@@ -308,6 +315,7 @@ std::vector<std::string> Daemon::reload() {
   ageWatched_ = false;
   contexts_.setLimit(config.contextBytes);
   logs_.setLimits(config.logTotal, config.logPerTask);
+  queues_.setLimits(queueLimits(config));
   server_.setLimits(serverLimits(config));
   idleTimer_.disarm();
   idleArmed_ = false;

@@ -8,6 +8,7 @@
 #include "daemon/closer.h"
 #include "daemon/guard.h"
 #include "daemon/log.h"
+#include "daemon/queue_requests.h"
 #include "daemon/reaper.h"
 #include "daemon/requests.h"
 #include "daemon/startup.h"
@@ -80,6 +81,7 @@ class Daemon final : public Control {
   Dispatcher dispatcher_;
   Chores chores_;  // may hold what is the dispatcher's
   Subscriptions subscriptions_;
+  QueueRequests queues_;
   ObjectDispatch objects_;
   Requests requests_;
   ListeningSocket socket_;

@@ -25,6 +25,14 @@ struct ObjectKey {
   auto operator<=>(const ObjectKey&) const = default;
 };
 
+// What every object is, whatever its kind.
+struct ObjectHead {
+  ObjectKey key;
+  Gid group = 0;                // its maker's
+  std::uint16_t mode = 0600;    // permission bits, as of a file
+  std::uint64_t createdNs = 0;  // calendar
+};
+
 bool isObjectName(std::string_view name);
 
 // The uid of a user's name, by /etc/passwd alone: a directory service may take its time, and the daemon has

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "daemon/rows.h"
-
 namespace baton::daemon {
 namespace {
 

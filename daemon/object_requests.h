@@ -12,14 +12,6 @@
 
 namespace baton::daemon {
 
-// What every object is, whatever its kind.
-struct ObjectHead {
-  ObjectKey key;
-  Gid group = 0;                // its maker's
-  std::uint16_t mode = 0600;    // permission bits, as of a file
-  std::uint64_t createdNs = 0;  // calendar
-};
-
 enum class Access : std::uint8_t { look = 4, use = 2 };
 // As for a file: the owner's bits count for the owner, the group's for its members, the rest for others.
 bool mayAccess(const ObjectHead& head, const Session& session, Access access);

@@ -317,13 +317,14 @@ QueueWaiters& Queue::waitersOf(QueueWaiter::Kind kind) {
 QueueWaiter& Queue::wait(QueueWaiters& among, QueueWaiter waiter) {
   QueueWaiter& made = among.emplace_back(std::move(waiter));
   made.user->waiting.emplace(made.request, std::prev(among.end()));
-  if (made.deadline != kForever) deadlines_.emplace(made.deadline, &made);
+  made.number = ++lastWaiter_;
+  if (made.deadline != kForever) deadlines_.emplace(std::pair(made.deadline, made.number), &made);
   return made;
 }
 
 void Queue::forget(QueueWaiters& among, QueueWaiters::iterator waiter) {
   for (std::size_t i = waiter->next; i < waiter->messages.size(); ++i) store_.free(waiter->messages[i]);
-  deadlines_.erase({waiter->deadline, &*waiter});
+  deadlines_.erase({waiter->deadline, waiter->number});
   waiter->user->waiting.erase(waiter->request);
   among.erase(waiter);
 }

@@ -99,6 +99,7 @@ struct QueueWaiter {
   Kind kind = Kind::get;
   QueueUser* user = nullptr;
   std::uint64_t request = 0;
+  std::uint64_t number = 0;  // counts up in the queue
   Time since{0};
   Time deadline{0};
   GetOptions get{};
@@ -150,8 +151,8 @@ struct QueueGrave {
 // What comes of a call besides its result: for others. To be emptied after each call.
 struct QueueOutbox {
   std::vector<QueueEvent> events;
-  // Out of the queue: whose deadLetters is to have them.
-  std::vector<std::pair<Queue*, QueueMessage*>> dead;
+  // Out of the queue that was called: for its deadLetters.
+  std::vector<QueueMessage*> dead;
   std::vector<QueueGrave> graves;
 };
 
@@ -166,6 +167,8 @@ struct QueueCounts {
 
 class Queue {
  public:
+  // A frame of 1 MiB, less what is around a value in a reply.
+  static constexpr std::size_t kMaxValueBytes = (std::size_t{1} << 20) - 4096;
   // A get is cut at so many bytes, if that leaves it a message: a reply fits a frame.
   static constexpr std::size_t kMaxGetBytes = std::size_t{256} << 10;
   // Messages in the hands of one user: what comes back at its end is worked off within a millisecond or two.
@@ -218,6 +221,8 @@ class Queue {
   void resume(Time now);
   void purge(Time now);
   void close(Time now);
+  // A dead letter of it went nowhere.
+  void countDropped() { ++counts_.dropped; }
   // Everything goes; waits end `removed`.
   void remove(Time now);
 
@@ -251,7 +256,6 @@ class Queue {
   bool inUse() const { return !users_.empty(); }
 
  private:
-  using Deadline = std::pair<Time, QueueWaiter*>;
 
   // queue.cc
   bool fits(const QueueMessage& message) const;
@@ -295,7 +299,8 @@ class Queue {
   QueueWaiters putters_;
   QueueWaiters getters_;
   QueueWaiters joiners_;
-  std::set<Deadline> deadlines_;
+  std::map<std::pair<Time, std::uint64_t>, QueueWaiter*> deadlines_;  // by time, number
+  std::uint64_t lastWaiter_ = 0;
   std::uint64_t lastId_ = 0;
   std::uint64_t lastLease_ = 0;
   std::uint64_t waitingBytes_ = 0;

@@ -74,7 +74,7 @@ void Queue::bringBack(QueueMessage& message, bool counts, Time delay, Time now) 
   } else if (options_.maxAttempts != 0 && message.attempt >= options_.maxAttempts) {
     ++counts_.dead;
     finished(1);
-    outbox_.dead.emplace_back(this, &message);
+    outbox_.dead.push_back(&message);
     return;
   }
   ++counts_.redelivered;
@@ -193,7 +193,7 @@ Time Queue::nextDue() const {
   Time due = kForever;
   if (!delayed_.empty()) due = std::min(due, delayed_.begin()->first.first);
   if (!leaseEnds_.empty()) due = std::min(due, leaseEnds_.begin()->first);
-  if (!deadlines_.empty()) due = std::min(due, deadlines_.begin()->first);
+  if (!deadlines_.empty()) due = std::min(due, deadlines_.begin()->first.first);
   return due;
 }
 
@@ -210,7 +210,7 @@ void Queue::expire(Time now) {
   }
   // What has become ready goes to those whose time is over now, too.
   serve(now);
-  for (; left > 0 && !deadlines_.empty() && deadlines_.begin()->first <= now; --left) {
+  for (; left > 0 && !deadlines_.empty() && deadlines_.begin()->first.first <= now; --left) {
     QueueWaiter* waiter = deadlines_.begin()->second;
     const auto at = waiter->user->waiting.at(waiter->request);
     finish(waitersOf(waiter->kind), at, QueueOutcome::timedOut);

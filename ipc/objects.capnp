@@ -133,6 +133,7 @@ struct QueueGet {
   lease @3 :Bool;             # each is to be acknowledged; else it is gone once it is taken
   leaseNs @4 :UInt64;         # 0: the queue's
   taken @5 :UInt64;           # as queueTaken
+  detached @6 :Bool;          # the lease is nobody's: it outlives the client, until it is settled or over
 }
 
 # A message got without lease is taken when the reader's position in the ring has passed it. On a socket, which

@@ -19,7 +19,7 @@ class QueueDesk {
   explicit QueueDesk(QueueOptions options = {}, std::uint64_t limit = 1ULL << 30)
       : store(limit), queue(std::move(options), store, outbox, now) {}
   ~QueueDesk() {
-    for (const auto& [from, message] : outbox.dead) store.free(message);
+    for (QueueMessage* message : outbox.dead) store.free(message);
     for (auto& grave : outbox.graves) EXPECT_TRUE(grave.free(store, SIZE_MAX));
   }
 

@@ -155,7 +155,7 @@ TEST(QueueLease, afterTooManyAttemptsItIsDead) {
   EXPECT_TRUE(desk.outbox.dead.empty());
   desk.queue.end(mortal, desk.now);
   ASSERT_EQ(desk.outbox.dead.size(), 1U);
-  EXPECT_EQ(desk.outbox.dead[0].first, &desk.queue);
+  EXPECT_EQ(QueueDesk::textOf(desk.outbox.dead[0]), "1");
   EXPECT_EQ(desk.queue.counts().dead, 1U);
   EXPECT_EQ(desk.queue.unfinished(), 0U);
   EXPECT_TRUE(desk.ready().empty());

@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/queue_requests.h"
 #include "daemon/requests.h"
 #include "ipc/connection.h"
 #include "ipc/parcel.h"
@@ -85,6 +86,7 @@ class Rig final : public daemon::Control {
         dispatcher_({loop_, registry_, scheduler_, pool_, store_}),
         chores_(loop_),
         subscriptions_({registry_, dispatcher_, pool_, chores_}),
+        queues_({loop_, subscriptions_}, {}),
         objects_(subscriptions_),
         requests_({loop_, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_,
                    subscriptions_, *this, chores_, objects_}),
@@ -94,6 +96,8 @@ class Rig final : public daemon::Control {
     dispatcher_.freeze();
     subscriptions_.setServer(server_);
     requests_.setServer(server_);
+    queues_.setServer(server_);
+    objects_.add(queues_);
     server_.listen(shm::Fd(::dup(place.listener.get())));
   }
 
@@ -161,6 +165,7 @@ class Rig final : public daemon::Control {
   daemon::Dispatcher dispatcher_;
   daemon::Chores chores_;
   daemon::Subscriptions subscriptions_;
+  daemon::QueueRequests queues_;
   daemon::ObjectDispatch objects_;
   daemon::Requests requests_;
   daemon::Server server_;
