@@ -10,6 +10,7 @@ namespace baton::ctl {
 
 using ipc::kExitBaton;
 using ipc::kExitCancelled;
+using ipc::kExitClosed;
 using ipc::kExitNotExecutable;
 using ipc::kExitNotFound;
 using ipc::kExitNotToBeHad;

@@ -3,70 +3,17 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "ctl/exit_code.h"
+#include "ctl/json_parts.h"
 #include "ctl/output.h"
 #include "ctl/row_text.h"
+#include "ipc/value.h"
 
 namespace baton::ctl {
 namespace {
 
-using Json = nlohmann::ordered_json;
 namespace wire = ipc::wire;
-
-std::string dump(const Json& json) {
-  // All but ASCII is escaped: a terminal would obey some of it.
-  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
-}
-
-Json seconds(std::uint64_t ns) {
-  constexpr double kNs = 1e9;
-  return static_cast<double>(ns) / kNs;
-}
-
-// For values where 0 means "none".
-Json orNull(std::uint64_t number) {
-  return number == 0 ? Json() : Json(number);
-}
-Json secondsOrNull(std::uint64_t ns) {
-  return ns == 0 ? Json() : seconds(ns);
-}
-Json textOrNull(std::string_view text) {
-  return text.empty() ? Json() : Json(text);
-}
-
-std::string_view view(capnp::Data::Reader bytes) {
-  return {bytes.asChars().begin(), bytes.size()};
-}
-std::string_view view(capnp::Text::Reader text) {
-  return {text.begin(), text.size()};
-}
-
-bool isUtf8(std::string_view text) {
-  try {
-    [[maybe_unused]] const std::string checked = Json(text).dump();
-    return true;
-  } catch (const Json::type_error&) {
-    return false;
-  }
-}
-
-std::string base64(std::string_view bytes) {
-  constexpr char kLetters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      group = group << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    }
-    for (std::size_t k = 0; k < 4; ++k) {
-      text += k <= count ? kLetters[group >> (18 - 6 * k) & 63U] : '=';
-    }
-  }
-  return text;
-}
 
 // NAME: the words as text; where that loses bytes NAME_base64 has them all.
 void addWords(Json& json, const std::string& name, capnp::List<capnp::Data>::Reader list) {

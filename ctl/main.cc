@@ -28,6 +28,7 @@ struct Group {
 constexpr Group kGroups[] = {{VerbGroup::start, "Run something"},
                              {VerbGroup::look, "Look"},
                              {VerbGroup::change, "Change tasks"},
+                             {VerbGroup::objects, "Share between programs"},
                              {VerbGroup::daemon, "The daemon"}};
 
 constexpr const char* kHelpEnd = R"(

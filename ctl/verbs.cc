@@ -21,6 +21,8 @@ constexpr Verb kVerbs[] = {
     {"hold", "keep queued tasks from starting", holdVerb, VerbGroup::change},
     {"release", "let held tasks start", releaseVerb, VerbGroup::change},
 
+    {"queue", "named queues of messages between programs", queueVerb, VerbGroup::objects},
+
     {"worker", "list or replace the worker processes", workerVerb, VerbGroup::daemon},
     {"status", "slots, load, memory and health of the daemon", statusVerb, VerbGroup::daemon},
     {"ping", "ask whether the daemon answers", pingVerb, VerbGroup::daemon},

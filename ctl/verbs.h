@@ -7,7 +7,7 @@
 
 namespace baton::ctl {
 
-enum class VerbGroup { start, look, change, daemon };
+enum class VerbGroup { start, look, change, objects, daemon };
 
 struct Verb {
   const char* name;
@@ -38,6 +38,8 @@ int killVerb(int argc, char** argv);
 int retryVerb(int argc, char** argv);
 int holdVerb(int argc, char** argv);
 int releaseVerb(int argc, char** argv);
+
+int queueVerb(int argc, char** argv);
 
 int workerVerb(int argc, char** argv);
 int statusVerb(int argc, char** argv);

@@ -246,7 +246,8 @@ void Queue::handOut(QueueUser& user, const GetOptions& options, Time now, std::v
 std::optional<QueueOutcome> Queue::get(QueueUser& user, std::uint64_t request, const GetOptions& options,
                                        Time deadline, Time now, std::vector<QueueMessage*>& out) {
   if (removed_) return QueueOutcome::removed;
-  if (!paused_ && getters_.empty() && ready() > 0) {
+  // Nobody is overtaken: while others wait nothing is ready, or it is paused.
+  if (!paused_ && ready() > 0) {
     handOut(user, options, now, out);
     serve(now);
     return QueueOutcome::done;

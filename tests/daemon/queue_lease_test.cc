@@ -22,6 +22,22 @@ TEST(QueueLease, anAckedMessageIsGone) {
   EXPECT_EQ(desk.queue.nextDue(), kForever);
 }
 
+TEST(QueueLease, theLastAckTellsWhoWaitsForTheEnd) {
+  QueueDesk desk;
+  auto& user = desk.queue.open(1);
+  desk.put(user, {"x"});
+  desk.lease(user);
+  desk.queue.join(user, 7, kForever, desk.now);
+  desk.queue.close(desk.now);
+  desk.get(user, {}, kForever, 8);
+  EXPECT_TRUE(desk.events().empty());
+  EXPECT_TRUE(desk.queue.ack(desk.leaseOf("x"), desk.now));
+  const auto events = desk.events();
+  ASSERT_EQ(events.size(), 2U);
+  EXPECT_EQ(events[0].outcome, Outcome::closed);
+  EXPECT_EQ(events[1].kind, QueueWaiter::Kind::join);
+}
+
 TEST(QueueLease, itComesBackToTheFrontWhenTheLeaseIsOver) {
   QueueDesk desk;
   auto& user = desk.queue.open(1);

@@ -211,6 +211,18 @@ TEST_F(QueueTables, duesOfAllQueuesAreKeptInOrder) {
   EXPECT_EQ(table.nextDue(), kForever);
 }
 
+TEST_F(QueueTables, aDelayIsFromNowOnAndMayBeForEver) {
+  const auto a = table.make(head("a"), {}, now);
+  auto& user = a->queue.open(1);
+  const std::vector<QueueTable::NewMessage> messages = {{{}, 0, 3s}, {{}, 0, kForever}};
+  table.put(*a, user, 1, messages, now, now);
+  EXPECT_EQ(table.nextDue(), now + 3s);
+  later(3s);
+  EXPECT_EQ(a->queue.ready(), 1U);
+  later(std::chrono::hours(100'000));
+  EXPECT_EQ(a->queue.delayed(), 1U);
+}
+
 TEST_F(QueueTables, whatIsUsedOrHasMessagesIsNotRemovedWithoutForce) {
   const auto a = table.make(head("a"), {}, now);
   auto& mine = a->queue.open(1);

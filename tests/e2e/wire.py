@@ -19,8 +19,16 @@ HELLO, PING, SUBMIT, OPEN_BATCH, ADD_TASKS, LIST, SHOW, EXPLAIN, WAIT = range(9)
 CANCEL, KILL, HOLD, RELEASE, RETRY, LOGS, EVENTS, STATUS = range(9, 17)
 OK, ERROR, HELLO_REPLY, SUBMITTED, SUBMITTED_MANY, ENDED, BATCH_ENDED, LISTING = range(25, 33)
 STATUS_REPLY, ACCEPTED, STARTED = 35, 39, 40
+CLOSE_HANDLE, QUEUE_OPEN, QUEUE_PUT, QUEUE_GET, QUEUE_TAKEN, QUEUE_SETTLE = range(64, 70)
+OBJECT_LIST, OBJECT_SHOW, OBJECT_REMOVE, QUEUE_PEEK, QUEUE_CONTROL, QUEUE_JOIN = 61, 62, 63, 70, 71, 72
+ABANDON, OBJECTS, QUEUE_OPENED, QUEUE_PUT_REPLY, QUEUE_MESSAGES, SETTLED = 85, 86, 87, 88, 89, 90
+# What may become of a put or get, and what may be done with a lease.
+DONE, TIMED_OUT, FULL, EMPTY, CLOSED, REMOVED = range(6)
+ACK, NACK, RENEW, GIVE_BACK = range(4)
+FOREVER = 0xFFFFFFFFFFFFFFFF
 # Error codes, and the output mode of `run`.
-USAGE, VERSION, REFUSED, UNKNOWN_ID, QUOTA, TOO_LARGE = 1, 3, 5, 6, 7, 8
+USAGE, VERSION, PROTOCOL, REFUSED, UNKNOWN_ID, QUOTA, TOO_LARGE, TIMED_OUT_ERROR = 1, 3, 4, 5, 6, 7, 8, 10
+UNKNOWN_NAME, EXISTS, REMOVED_ERROR, CANCELLED_ERROR = 13, 15, 23, 24
 PARCEL = 2
 # States.
 SUCCEEDED, FAILED, CANCELLED = 4, 5, 7
@@ -162,6 +170,73 @@ def submit_frame(request, argv, fds=0, output=0, memfd_bytes=None, attached=Fals
     return builder.bytes()
 
 
+def queue_open(request, name, create=True, exclusive=False, mode=None, max_messages=None, max_bytes=None,
+               when_full=0, attempts=0, dead_letters=b"", lease_ns=None):
+    builder, root = frame(QUEUE_OPEN, request)
+    body = builder.struct(root.pointer(0), 0, 3)
+    builder.text(body.pointer(0), name)
+    creation = builder.struct(body.pointer(1), 1, 0).set("B", 0, int(create) | int(exclusive) << 1)
+    if mode is not None:
+        creation.set("H", 2, mode ^ 0o600)
+    options = builder.struct(body.pointer(2), 4, 1).set("H", 16, when_full).set("I", 20, attempts)
+    if max_messages is not None:
+        options.set("Q", 0, max_messages ^ 10000)
+    if max_bytes is not None:
+        options.set("Q", 8, max_bytes ^ 64 << 20)
+    if lease_ns is not None:
+        options.set("Q", 24, lease_ns ^ 30 * 10**9)
+    if dead_letters:
+        builder.text(options.pointer(0), dead_letters)
+    return builder.bytes()
+
+
+def queue_put(request, queue, values, timeout_ns=FOREVER, priority=0, delay_ns=0):
+    builder, root = frame(QUEUE_PUT, request)
+    body = builder.struct(root.pointer(0), 2, 1).set("I", 0, queue).set("Q", 8, timeout_ns)
+    for message, value in zip(builder.struct_list(body.pointer(0), len(values), 2, 1), values):
+        message.set("i", 0, priority).set("Q", 8, delay_ns)
+        builder.data(message.pointer(0), value)
+    return builder.bytes()
+
+
+def queue_get(request, queue, count=1, timeout_ns=FOREVER, lease=False, lease_ns=0, taken=0, detached=False):
+    builder, root = frame(QUEUE_GET, request)
+    body = builder.struct(root.pointer(0), 5, 0).set("I", 0, queue).set("I", 4, count ^ 1).set("Q", 8, timeout_ns)
+    body.set("B", 16, int(lease) | int(detached) << 1).set("Q", 24, lease_ns).set("Q", 32, taken)
+    return builder.bytes()
+
+
+def queue_settle(request, queue, leases, action=ACK, ns=0):
+    builder, root = frame(QUEUE_SETTLE, request)
+    body = builder.struct(root.pointer(0), 2, 1).set("I", 0, queue).set("H", 4, action).set("Q", 8, ns)
+    at = builder.list(body.pointer(0), 5, len(leases), len(leases))
+    for i, lease in enumerate(leases):
+        builder.put(at + i, lease)
+    return builder.bytes()
+
+
+def queue_small(tag, request, queue, second=0, third=0):
+    """Requests of a handle and two numbers: taken, peek, control, join."""
+    builder, root = frame(tag, request)
+    builder.struct(root.pointer(0), 2, 0).set("I", 0, queue).set("I", 4, second).set("Q", 8, third)
+    return builder.bytes()
+
+
+def object_request(tag, request, name=b"", kind=0, force=False):
+    builder, root = frame(tag, request)
+    body = builder.struct(root.pointer(0), 1, 1).set("H", 0, kind)
+    if tag == OBJECT_REMOVE:
+        body.set("B", 2, int(force))
+    builder.text(body.pointer(0), name)
+    return builder.bytes()
+
+
+def number_request(tag, request, number):
+    builder, root = frame(tag, request)
+    root.set("Q", 16, number)
+    return builder.bytes()
+
+
 class Reader:
     """A struct in a received message; pointers are followed within one segment or through far pointers."""
 
@@ -241,6 +316,17 @@ class Frame(Reader):
     @property
     def body(self):
         return self.struct(0)
+
+    @property
+    def outcome(self):
+        """Of a reply to a put or get."""
+        return self.body.get("H", 4 if self.tag == QUEUE_PUT_REPLY else 0)
+
+    @property
+    def messages(self):
+        """[(id, value, attempt, lease)]"""
+        assert self.tag == QUEUE_MESSAGES, self.tag
+        return [(m.get("Q", 0), m.data(0), m.get("I", 12), m.get("Q", 16)) for m in self.body.list(0)]
 
     @property
     def error(self):
@@ -339,6 +425,12 @@ class Peer:
             except OSError:
                 return True
         return False
+
+    def open_queue(self, name, **options):
+        """Its handle."""
+        reply = self.call(queue_open(3, name, **options))
+        assert reply.tag == QUEUE_OPENED, reply.error
+        return reply.body.get("I", 0)
 
     def status(self, request=77):
         return self.call(plain(STATUS, request)).body

@@ -1,0 +1,80 @@
+#include "ctl/object_text.h"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include "ipc/escape.h"
+
+namespace baton::ctl {
+namespace {
+
+namespace wire = ipc::wire;
+
+std::string userName(std::uint32_t uid) {
+  const passwd* entry = ::getpwuid(uid);
+  return entry == nullptr ? std::to_string(uid) : std::string(entry->pw_name);
+}
+
+}  // namespace
+
+std::string partyText(wire::Party::Reader party) {
+  if (party.getPid() == 0) return "nobody";
+  std::string text = fmt::format("pid {}", party.getPid());
+  if (party.getProgram().size() > 0) text += fmt::format(" ({})", ipc::escape(party.getProgram().cStr()));
+  if (party.getUid() != ::getuid()) text += " of " + ipc::escape(userName(party.getUid()));
+  return text;
+}
+
+std::string objectName(wire::ObjectRow::Reader row) {
+  const std::string name = ipc::escape(row.getName().cStr());
+  return row.getUid() == ::getuid() ? name : ipc::escape(userName(row.getUid())) + ":" + name;
+}
+
+std::string modeText(std::uint16_t mode) {
+  std::string text;
+  for (int shift = 6; shift >= 0; shift -= 3) {
+    text += (mode >> shift & 4) != 0 ? 'r' : '-';
+    text += (mode >> shift & 2) != 0 ? 'w' : '-';
+    text += (mode >> shift & 1) != 0 ? 'x' : '-';
+  }
+  return text;
+}
+
+const char* policyName(wire::FullPolicy policy) {
+  switch (policy) {
+    case wire::FullPolicy::BLOCK:
+      return "block";
+    case wire::FullPolicy::REJECT:
+      return "reject";
+    case wire::FullPolicy::DROP_OLDEST:
+      return "drop-oldest";
+  }
+  return "unknown";
+}
+
+void listObjects(ipc::Client& client, wire::ObjectKind kind,
+                 const std::function<void(wire::ObjectRow::Reader)>& row) {
+  constexpr std::uint32_t kPage = 1'000;
+  std::string after;
+  do {
+    ipc::Message request;
+    auto list = request.frame().initObjectList();
+    list.setKind(kind);
+    list.setAfter(after);
+    list.setLimit(kPage);
+    const auto reply = client.call(request);
+    for (const auto each : reply.get().getObjects().getRows()) row(each);
+    after = reply.get().getObjects().getNext();
+  } while (!after.empty());
+}
+
+ipc::ReceivedFrame showObject(ipc::Client& client, wire::ObjectKind kind, const std::string& name) {
+  ipc::Message request;
+  auto show = request.frame().initObjectShow();
+  show.setKind(kind);
+  show.setName(name);
+  return client.call(request);
+}
+
+}  // namespace baton::ctl
