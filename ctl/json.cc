@@ -235,6 +235,8 @@ std::string toJson(wire::Status::Reader status) {
   json["context_bytes"] = status.getContextBytes();
   json["log_bytes"] = status.getLogBytes();
   json["log_limit_bytes"] = status.getLogLimitBytes();
+  json["queues"] = status.getQueues();
+  json["queue_bytes"] = status.getQueueBytes();
   json["rss_bytes"] = status.getRssBytes();
   json["tree_end"] = view(status.getTreeEnd());
   Json notes = Json::array();

@@ -131,7 +131,9 @@ void putLines(Putter& putter, char end, std::size_t mostBytes) {
     }
     putter.flush();
     buffer.erase(0, std::exchange(begin, 0));
-    if (buffer.size() > mostBytes) throw Error(Code::tooLarge, "a line is too long for a message");
+    if (buffer.size() > mostBytes)
+      throw Error(Code::tooLarge,
+                  "a line is too long for a message: at most " + std::to_string(mostBytes) + " bytes fit");
   }
   if (!buffer.empty()) putter.add(buffer);
 }
@@ -139,7 +141,9 @@ void putLines(Putter& putter, char end, std::size_t mostBytes) {
 void putAll(Putter& putter, std::size_t mostBytes) {
   std::string buffer;
   while (readSome(buffer)) {
-    if (buffer.size() > mostBytes) throw Error(Code::tooLarge, "standard input is too much for one message");
+    if (buffer.size() > mostBytes)
+      throw Error(Code::tooLarge, "standard input is too much for one message: at most " +
+                                      std::to_string(mostBytes) + " bytes fit");
   }
   putter.add(buffer);
 }

@@ -62,7 +62,7 @@ int QueueRun::run() {
 }
 
 void QueueRun::askForMore() {
-  if (noMore_ || getRequest_ != 0 || running_.size() >= most_) return;
+  if (noMore_ || idle_ || getRequest_ != 0 || running_.size() >= most_) return;
   getRequest_ = queue_.sendGet({.max = static_cast<std::uint32_t>(most_ - running_.size()),
                                 .timeoutNs = options_.wait.timeoutNs(),
                                 .lease = true,
@@ -77,8 +77,9 @@ void QueueRun::takeMessages(wire::QueueMessages::Reader reply) {
       return;
     case wire::QueueOutcome::EMPTY:
     case wire::QueueOutcome::TIMED_OUT:
+      idle_ = true;
+      return;
     case wire::QueueOutcome::CLOSED:
-      // All that there was has been given to commands: that is the end that was asked for.
       noMore_ = true;
       return;
     default:
@@ -121,6 +122,7 @@ void QueueRun::ended(std::uint64_t request, wire::TaskRow::Reader row) {
   if (found == running_.end()) return;
   const std::uint64_t lease = found->second;
   running_.erase(found);
+  idle_ = false;
   const Outcome outcome = outcomeOf(row);
   if (!outcome.line.empty()) complain(outcome.line);
   highest_ = std::max(highest_, outcome.code);

@@ -75,8 +75,10 @@ void QueueTable::remove(const std::shared_ptr<TableQueue>& queue, std::uint64_t 
                   name + " has " + std::to_string(left) + " messages; --force removes it with them");
     }
     if (others > 0) {
-      throw Error(Code::refused, name + " is in use by " + std::to_string(others) +
-                                     " others; `queue show` tells who, --force removes it all the same");
+      throw Error(Code::refused,
+                  name + " is in use by " +
+                      (others == 1 ? "another program" : std::to_string(others) + " other programs") +
+                      "; `queue show` tells who, --force removes it all the same");
     }
   }
   queue->queue.remove(now);

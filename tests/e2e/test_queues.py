@@ -191,7 +191,7 @@ class ExitCodes(Queues, baton.TestCase):
         self.queue_ok("create", "gone")
         getter = self.start("get", "gone")
         self.waiting("gone", "getters")
-        self.assertIn("in use by 1 others", self.fails(125, "rm", "gone"))
+        self.assertIn("in use by another program", self.fails(125, "rm", "gone"))
         self.queue_ok("rm", "-f", "gone")
         self.assertEqual(getter.wait(baton.TIMEOUT), 125)
         self.assertIn(b"was removed", getter.stderr.read())

@@ -67,6 +67,7 @@ def single(tag, request, data, fill=lambda body: None):
     return builder.bytes()
 
 
+OPEN = wire.queue_open(2, b"q")
 SUBMIT = wire.submit_frame(2, [b"true", b"x"])
 HELD = wire.submit_frame(2, [b"true"], change=held)
 CANCEL = selecting(wire.CANCEL, 5, 1, 2, fill=lambda b, s: b.text(s.pointer(1), b"why"))
@@ -107,6 +108,31 @@ SESSIONS = {
     "ping": [wire.plain(wire.PING, i) for i in range(2, 40)],
     "replies": [wire.plain(tag, tag) for tag in range(25, 60)],
     "hello-again": [wire.hello(2)],
+    "queue-put-get": [OPEN, wire.queue_put(3, 1, [b"one", b"two", b""]), wire.queue_get(4, 1, count=2),
+                      wire.queue_get(5, 1, taken=2), wire.queue_small(wire.QUEUE_TAKEN, 6, 1, 0, 3)],
+    "queue-lease": [OPEN, wire.queue_put(3, 1, [b"one"] * 4), wire.queue_get(4, 1, count=4, lease=True, lease_ns=10**9),
+                    *(wire.queue_settle(5 + action, 1, [1, 2, 3], action, action) for action in range(5))],
+    "queue-detached": [OPEN, wire.queue_put(3, 1, [b"one"]), wire.queue_get(4, 1, lease=True, detached=True)],
+    "queue-waiting": [OPEN, wire.queue_get(3, 1), wire.queue_get(4, 1, count=9), wire.queue_small(wire.QUEUE_JOIN, 5, 1, 0, 1),
+                      wire.queue_put(6, 1, [b"x"] * 3, delay_ns=5), wire.number_request(wire.ABANDON, 7, 4),
+                      wire.number_request(wire.CLOSE_HANDLE, 8, 1)],
+    "queue-full": [wire.queue_open(2, b"q", max_messages=1, when_full=2, attempts=1, dead_letters=b"dead"),
+                   wire.queue_put(3, 1, [b"1", b"2"], priority=-3), wire.queue_put(4, 1, [b"3"], priority=7),
+                   wire.queue_get(5, 1, lease=True), wire.queue_settle(6, 1, [1], wire.NACK)],
+    "queue-blocked": [wire.queue_open(2, b"q", max_messages=1, max_bytes=10), wire.queue_put(3, 1, [b"1", b"2"]),
+                      wire.queue_put(4, 1, [b"3"]), wire.queue_get(5, 1), wire.queue_small(wire.QUEUE_CONTROL, 6, 1, 3)],
+    "queue-control": [OPEN, wire.queue_put(3, 1, [b"1", b"2"]), wire.queue_small(wire.QUEUE_PEEK, 4, 1, 9 ^ 1),
+                      *(wire.queue_small(wire.QUEUE_CONTROL, 5 + action, 1, action, 1) for action in range(6)),
+                      wire.queue_get(12, 1, timeout_ns=0), wire.queue_put(13, 1, [b"3"], 0)],
+    "queue-objects": [OPEN, wire.queue_open(3, b"r"), wire.object_request(wire.OBJECT_LIST, 4),
+                      wire.object_request(wire.OBJECT_LIST, 5, b"q"), wire.object_request(wire.OBJECT_SHOW, 6, b"q"),
+                      wire.object_request(wire.OBJECT_SHOW, 7, b"qq"), wire.object_request(wire.OBJECT_LIST, 8, kind=3),
+                      wire.object_request(wire.OBJECT_REMOVE, 9, b"q"), wire.object_request(wire.OBJECT_REMOVE, 10, b"r", force=True),
+                      wire.queue_put(11, 1, [b"x"])],
+    "queue-names": [wire.queue_open(i + 2, name) for i, name in enumerate(
+        (b"", b"a b", b"0:q", b"root:q", b"nobody-there:q", b"x" * 200, b"\xff", b":", b"a:b:c"))],
+    "queue-unknown": [wire.queue_put(2, 1, [b"x"]), wire.queue_get(3, 9), wire.queue_settle(4, 1, [1]),
+                      wire.number_request(wire.CLOSE_HANDLE, 5, 1), wire.number_request(wire.ABANDON, 6, 77)],
 }
 
 

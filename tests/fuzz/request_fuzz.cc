@@ -123,6 +123,7 @@ class Rig final : public daemon::Control {
         std::abort();
       return true;
     });
+    checkQueues();
   }
 
   void setDraining(bool draining) override { draining_ = draining; }
@@ -135,6 +136,23 @@ class Rig final : public daemon::Control {
   std::string noticeOnce() override { return "a notice"; }
 
  private:
+  // Nobody has one open, waits for it, or holds anything of it but by a lease that is nobody's.
+  void checkQueues() const {
+    queues_.visit({}, [this](const daemon::ObjectHead& head) {
+      ipc::Message message;
+      auto row = message.frame().initObjects().initRows(1)[0];
+      queues_.write(head, true, row);
+      const auto queue = row.asReader().getQueue();
+      if (row.getUserCount() != 0 || queue.getWaitingPutters() != 0 || queue.getWaitingGetters() != 0)
+        std::abort();
+      if (queue.getLeasers().size() > 1) std::abort();
+      const std::uint64_t held = queue.getLeasers().size() == 0 ? 0 : queue.getLeasers()[0].getCount();
+      if (held != queue.getLeased()) std::abort();
+      if (queue.getPutEver() > 0 && queue.getUnfinished() > queue.getPutEver()) std::abort();
+      return true;
+    });
+  }
+
   // False: nothing has come.
   static bool readReplies(ipc::Connection& client) {
     bool any = false;
@@ -143,7 +161,9 @@ class Rig final : public daemon::Control {
       while (const auto frame = client.next()) {
         any = true;
         const auto which = static_cast<unsigned>(frame->get().which());
-        if (which < ipc::wire::Frame::OK || which > ipc::wire::Frame::NOTICE) std::abort();
+        const bool reply = which >= ipc::wire::Frame::OK && which <= ipc::wire::Frame::NOTICE;
+        const bool objects = which >= ipc::wire::Frame::OBJECTS && which <= ipc::wire::Frame::SHM_ATTACHED;
+        if (!reply && !objects) std::abort();
         static_cast<void>(frame->get().totalSize());
       }
       if (input != ipc::Connection::Input::more) return any;
