@@ -229,6 +229,7 @@ std::string toJson(wire::Status::Reader status) {
   json["slow_closed"] = status.getSlowClosed();
   json["in_flight_bytes"] = status.getInFlightBytes();
   json["in_flight_limit_bytes"] = status.getInFlightLimitBytes();
+  json["ring_bytes"] = status.getRingBytes();
   json["draining"] = status.getDraining();
   json["stopping"] = status.getStopping();
   json["contexts"] = status.getContexts();

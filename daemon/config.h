@@ -41,6 +41,7 @@ struct Config {
   std::uint64_t descriptors = 4096;
   std::uint64_t queues = 1'000;
   std::uint64_t queueBytes = 256ULL << 20;
+  std::uint64_t ringBytes = 64ULL << 20;
 
   std::uint64_t logPerTask = 64ULL << 20;
   std::uint64_t logTotal = 1ULL << 30;

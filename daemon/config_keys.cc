@@ -162,6 +162,13 @@ constexpr std::array kKeys{
               .least = kMiB,
               .most = kTiB,
               .meaning = "memory of each user for the messages of all queues"},
+    // 256 connections with the largest rings there are take 129 MiB; with the smallest, 9.
+    ConfigKey{.name = "ring_bytes",
+              .member = &Config::ringBytes,
+              .size = true,
+              .least = 64 * 1024,
+              .most = kTiB,
+              .meaning = "memory of each user for the rings of connections"},
     ConfigKey{.name = "log_per_task",
               .member = &Config::logPerTask,
               .size = true,

@@ -36,6 +36,7 @@ ServerLimits serverLimits(const Config& config) {
   limits.frameBytes = config.frameBytes;
   limits.frameFds = config.frameFds;
   limits.descriptors = config.descriptors;
+  limits.ringBytes = config.ringBytes;
   return limits;
 }
 

@@ -308,6 +308,7 @@ void Requests::status(Session& session, RequestId request) {
   status.setInFlightBytes(server_->inFlightBytes());
   status.setInFlightLimitBytes(parts_.control.config().values().inFlightBytes);
   status.setSlowClosed(server_->slowClosed());
+  status.setRingBytes(server_->ringBytes());
   reply(session, request, message);
 }
 

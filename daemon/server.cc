@@ -48,8 +48,9 @@ Server::Server(Loop& loop, RequestHandler& handler, Closer& closer, ServerOption
     if (listenSource_) listenSource_.setEvents(EPOLLIN);
   });
   readAgain_ = loop_.onTurn([this] {
-    for (const SessionId id : std::exchange(again_, {})) readable(id);
+    for (const SessionId id : std::exchange(again_, {})) readable(id, true);
   });
+  hearAgain_ = loop_.onTimer([this] { hearAgain(); });
   slowTimer_ = loop_.onTimer([this] { closeSlow(); });
 }
 
@@ -112,15 +113,12 @@ void Server::admit(shm::Fd socket) {
   made.source = loop_.onIo(made.connection->fd(), made.closing ? 0U : std::uint32_t{EPOLLIN},
                            [this, id = made.id](std::uint32_t events) {
                              Session* known = find(id);
-                             if ((events & EPOLLOUT) != 0 && known != nullptr && !known->dirty) {
-                               known->dirty = true;
-                               dirty_.push_back(id);
-                             }
+                             if ((events & EPOLLOUT) != 0 && known != nullptr) soil(*known);
                              if (known != nullptr && known->starved) {
                                if ((events & (EPOLLHUP | EPOLLERR)) != 0) close(id);
                                return;
                              }
-                             if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id);
+                             if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id, true);
                            });
 }
 
@@ -133,9 +131,10 @@ void Server::forEach(const std::function<void(Session&)>& visit) {
   for (auto& [id, session] : sessions_) visit(*session);
 }
 
-void Server::readable(SessionId id) {
+void Server::readable(SessionId id, bool fromSocket) {
   const auto end = monotonicNow() + kMostPerTurn;
-  bool empty = false;  // the socket had no more than what was read
+  bool empty = !fromSocket;  // the socket had no more than what was read
+  if (Session* session = find(id)) toArm(*session);
   try {
     for (int frames = 0; frames < kFramesPerTurn && monotonicNow() < end;) {
       Session* session = find(id);
@@ -152,6 +151,14 @@ void Server::readable(SessionId id) {
         ++frames;
         serve(*session, *frame);
         continue;
+      }
+      if (session->connection->rings() != nullptr) {
+        watchEarly(*session);
+        if (!session->connection->admit()) {
+          starve(*session);
+          return;
+        }
+        if (empty && session->connection->unsentBytes() > 0) soil(*session);
       }
       if (empty) return;
       const auto input = session->connection->receive();
@@ -187,12 +194,12 @@ void Server::fault(SessionId id) {
 
 void Server::pause(Session& session) {
   session.busy = true;
-  watch(session, session.connection->unsentBytes() > 0);
+  watch(session, session.connection->socketUnsent());
 }
 
 void Server::resume(Session& session) {
   session.busy = false;
-  watch(session, session.connection->unsentBytes() > 0);
+  watch(session, session.connection->socketUnsent());
   again_.push_back(session.id);
   readAgain_.enable(true);
 }
@@ -201,6 +208,7 @@ void Server::serve(Session& session, ipc::ReceivedFrame& frame) {
   const auto closeLeft = [&] {
     for (auto& fd : frame.fds) closer_.close(std::move(fd));
   };
+  ++framesServed_;
   try {
     if (!frame.fds.empty() && closer_.stuck()) {
       ipc::Message message;
@@ -210,7 +218,7 @@ void Server::serve(Session& session, ipc::ReceivedFrame& frame) {
                 "that hangs?)"),
           frame.get().getId(), message);
       send(session, message);
-    } else {
+    } else if (!session.greeted || !serveRings(session, frame.get())) {
       handler_.handle(session, frame);
     }
   } catch (...) {
@@ -228,10 +236,13 @@ void Server::serveAgain(Session& session) {
 void Server::send(Session& session, ipc::Message& message) {
   session.connection->send(message);
   account(session);
-  if (!session.dirty) {
-    session.dirty = true;
-    dirty_.push_back(session.id);
-  }
+  soil(session);
+}
+
+void Server::soil(Session& session) {
+  if (session.dirty) return;
+  session.dirty = true;
+  dirty_.push_back(session.id);
 }
 
 void Server::watch(Session& session, bool unsent) {
@@ -257,9 +268,10 @@ void Server::flush() {
           close(id);
           continue;
         }
-        watch(*session, !all);
+        watch(*session, session->connection->socketUnsent());
         if (session->connection->unsentBytes() <= kDrainedBytes) drained(*session);
-      } catch (const Error&) {
+      } catch (const Error& error) {
+        if (error.code() == Code::protocol) ++badFrames_;
         close(id);
       }
     }
@@ -267,6 +279,7 @@ void Server::flush() {
   shedUnread();
   feedStarved();
   watchSlow();
+  arm();
 }
 
 void Server::drained(Session& session) {
@@ -295,6 +308,7 @@ void Server::close(SessionId id) {
   sessions_.erase(found);
   leave(session->uid);
   session->source.reset();
+  session->bell.reset();
   for (auto& fd : session->connection->takeUnclaimed()) closer_.close(std::move(fd));
   // What it has sent and nobody has read may have descriptors too.
   if (!session->connection->readToEnd()) closer_.close(session->connection->takeSocket());

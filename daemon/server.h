@@ -36,7 +36,8 @@ class RequestHandler {
 struct ServerLimits {
   std::size_t connections = 256;
   std::size_t inFlightBytes = std::size_t{64} << 20;
-  std::size_t descriptors = 4096;                // that wait with tasks
+  std::size_t descriptors = 4096;  // that wait with tasks
+  std::size_t ringBytes = std::size_t{64} << 20;
   std::size_t frameBytes = ipc::kMaxFrameBytes;  // of connections made from now on, as is the next
   std::size_t frameFds = ipc::kMaxFds;
 };
@@ -70,13 +71,15 @@ class Server {
   std::uint64_t badFrames() const { return badFrames_; }
   std::uint64_t slowClosed() const { return slowClosed_; }
   std::size_t inFlightBytes() const;
+  std::size_t ringBytes() const;
   // Sends what is queued. To be called at the end of each turn.
   void flush();
 
  private:
   void accept();
   void admit(shm::Fd socket);
-  void readable(SessionId id);
+  // With rings these are looked at, too; without news from the socket only they are.
+  void readable(SessionId id, bool fromSocket);
   void serve(Session& session, ipc::ReceivedFrame& frame);
   // The client closed its side.
   void ended(Session& session);
@@ -84,6 +87,18 @@ class Server {
   void drained(Session& session);
   void watch(Session& session, bool unsent);
   void serveAgain(Session& session);
+  // It has something to be flushed.
+  void soil(Session& session);
+
+  // server_rings.cc
+  // False: the frame is not about rings.
+  bool serveRings(Session& session, ipc::wire::Frame::Reader frame);
+  void giveRings(Session& session, ipc::wire::Frame::Reader frame);
+  void rung(Session& session);
+  void hearAgain();
+  // At the end of the turn the session's rings are looked at once more, and are to ring from then on.
+  void toArm(Session& session);
+  void arm();
 
   // server_flow.cc: bytes in flight
   struct User {
@@ -91,6 +106,7 @@ class Server {
     std::shared_ptr<ipc::Budget> budget;
     std::shared_ptr<ipc::Budget> waits;  // as large again: they last long, and must not starve what moves
     std::shared_ptr<ipc::Budget> descriptors;
+    std::shared_ptr<ipc::Budget> rings;
   };
   User& user(Uid uid);
   void leave(Uid uid);
@@ -101,6 +117,9 @@ class Server {
   void watchSlow();
   void closeSlow();
   void closeSlow(Session& session);
+  // A frame of it waits for an earlier one that does not come.
+  void watchEarly(Session& session);
+  void closeEarly();
   void shedUnread();
 
   Loop& loop_;
@@ -116,6 +135,10 @@ class Server {
   Source slowTimer_;
   bool slowWatched_ = false;
   std::vector<SessionId> dirty_;
+  std::vector<SessionId> toArm_;
+  std::vector<SessionId> deaf_;
+  Source hearAgain_;
+  std::uint64_t framesServed_ = 0;
   std::vector<SessionId> again_;  // with frames received but not yet served
   Source readAgain_;
   SessionId lastId_ = 0;

@@ -19,6 +19,7 @@ Server::User& Server::user(Uid uid) {
     user.budget = std::make_shared<ipc::Budget>(options_.limits.inFlightBytes);
     user.waits = std::make_shared<ipc::Budget>(options_.limits.inFlightBytes);
     user.descriptors = std::make_shared<ipc::Budget>(options_.limits.descriptors);
+    user.rings = std::make_shared<ipc::Budget>(options_.limits.ringBytes);
   }
   return user;
 }
@@ -29,6 +30,7 @@ void Server::setLimits(const ServerLimits& limits) {
     user.budget->setLimit(limits.inFlightBytes);
     user.waits->setLimit(limits.inFlightBytes);
     user.descriptors->setLimit(limits.descriptors);
+    user.rings->setLimit(limits.ringBytes);
   }
 }
 
@@ -55,7 +57,7 @@ void Server::account(Session& session) {
 
 void Server::starve(Session& session) {
   session.starved = true;
-  watch(session, session.connection->unsentBytes() > 0);
+  watch(session, session.connection->socketUnsent());
   starved_.push_back(session.id);
 }
 
@@ -70,7 +72,7 @@ void Server::feedStarved() {
       return false;
     }
     session->starved = false;
-    watch(*session, session->connection->unsentBytes() > 0);
+    watch(*session, session->connection->socketUnsent());
     serveAgain(*session);
     return true;
   });
@@ -99,6 +101,28 @@ void Server::closeSlow() {
     if (holds && session->movedAt < deadline && isFull(session->uid)) slow.push_back(id);
   }
   for (const SessionId id : slow) closeSlow(*find(id));
+  closeEarly();
+}
+
+void Server::watchEarly(Session& session) {
+  const bool early = session.connection->early();
+  if (early == (session.earlySince.count() != 0)) return;
+  session.earlySince = early ? monotonicNow() : std::chrono::nanoseconds{0};
+  if (!early || slowWatched_) return;
+  slowWatched_ = true;
+  slowTimer_.arm(kLookForSlow);
+}
+
+void Server::closeEarly() {
+  std::vector<SessionId> late;
+  const auto deadline = monotonicNow() - kSlowAfter;
+  for (const auto& [id, session] : sessions_) {
+    if (session->earlySince.count() == 0) continue;
+    slowWatched_ = true;
+    if (session->earlySince < deadline) late.push_back(id);
+  }
+  for (const SessionId id : late) fault(id);
+  if (slowWatched_) slowTimer_.arm(kLookForSlow);
 }
 
 void Server::closeSlow(Session& session) {

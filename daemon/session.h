@@ -50,6 +50,15 @@ struct Session {
   std::uint32_t lastHandle = 0;  // of queues, locks and the like
   std::unique_ptr<ipc::Connection> connection;
   Source source;
+
+  // With rings.
+  Source bell;  // rung by the client
+  ipc::Charge ringBytes;
+  bool toArm = false;  // its client may sleep, or find nothing, and must ring
+  bool deaf = false;   // it rang too often for nothing, and is not heard for a while
+  unsigned idleRings = 0;
+  std::chrono::nanoseconds idleRingsSince{};
+  std::chrono::nanoseconds earlySince{};  // a frame came before its turn; 0: none
 };
 
 }  // namespace baton::daemon

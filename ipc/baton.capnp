@@ -167,8 +167,8 @@ struct HelloReply {
   ioTasks @7 :UInt32;        # IO tasks that run at once
 }
 
-# Sizes of the two rings in bytes, powers of two from 16 KiB to 256 KiB; the daemon may give less. Asking again
-# exchanges them for others.
+# Sizes of the two rings in bytes, powers of two from 16 KiB; the daemon may give less, and gives at most 256 KiB.
+# Once for a connection.
 struct UseRings { toDaemonBytes @0 :UInt32; fromDaemonBytes @1 :UInt32; }
 
 # Descriptors: the memfd (layout: shm/duplex.h), the eventfd that wakes the daemon, the asker's end of the

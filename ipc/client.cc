@@ -21,14 +21,6 @@ shm::Fd connectAs(const ClientOptions& options) {
   return std::move(*socket);
 }
 
-void waitFor(Connection& connection, std::optional<std::chrono::milliseconds> timeout, bool& expired) {
-  pollfd wait{connection.fd(), POLLIN, 0};
-  if (connection.unsentBytes() > 0) wait.events |= POLLOUT;
-  const int ready = ::poll(&wait, 1, timeout ? static_cast<int>(timeout->count()) : -1);
-  if (ready < 0 && errno != EINTR) throwErrno("cannot wait for the daemon");
-  expired = ready == 0;
-}
-
 }  // namespace
 
 bool isEvent(wire::Frame::Reader frame) {
@@ -110,6 +102,52 @@ std::uint64_t Client::send(Message& request) {
   return lastId_;
 }
 
+bool Client::useRings(std::uint32_t bytes) {
+  Message request;
+  auto asked = request.frame().initUseRings();
+  asked.setToDaemonBytes(bytes);
+  asked.setFromDaemonBytes(bytes);
+  std::optional<ReceivedFrame> reply;
+  try {
+    reply = call(request);
+  } catch (const Error& error) {
+    if (error.code() == Code::disconnected || error.code() == Code::protocol) throw;
+    return false;
+  }
+  constexpr std::size_t kDescriptors = 3;
+  if (!reply->get().isRingsReply() || reply->fds.size() != kDescriptors) {
+    throw Error(Code::protocol, "the daemon gave rings that are none");
+  }
+  const auto given = reply->get().getRingsReply();
+  const shm::DuplexSizes sizes{connectionRingBytes(given.getFromDaemonBytes()),
+                               connectionRingBytes(given.getToDaemonBytes())};
+  auto rings = std::make_unique<RingChannel>(RingChannel::Ends{
+      shm::Mapping(reply->fds[0].get(), sizes.totalBytes(), shm::Access::readWrite), sizes, shm::Side::second,
+      shm::Doorbell(shm::Doorbell::Kind::socket, std::move(reply->fds[2])),
+      shm::Doorbell(shm::Doorbell::Kind::event, std::move(reply->fds[1]))});
+  Message inUse;
+  inUse.frame().setRingsInUse();
+  connection_.send(inUse);
+  connection_.useRings(std::move(rings));
+  flush();
+  return true;
+}
+
+bool Client::waitFor(std::optional<std::chrono::milliseconds> timeout, bool& input) {
+  pollfd socket{connection_.fd(), POLLIN, 0};
+  if (connection_.socketUnsent()) socket.events |= POLLOUT;
+  if (connection_.rings() != nullptr) {
+    const auto deadline = timeout ? shm::Deadline(shm::Clock::now() + *timeout) : std::nullopt;
+    const auto woken = connection_.wait({&socket, 1}, deadline);
+    input = woken == shm::Woken::descriptor || woken == shm::Woken::peerGone;
+    return woken != shm::Woken::timedOut;
+  }
+  const int ready = ::poll(&socket, 1, timeout ? static_cast<int>(timeout->count()) : -1);
+  if (ready < 0 && errno != EINTR) throwErrno("cannot wait for the daemon");
+  input = ready > 0;
+  return ready != 0;
+}
+
 std::optional<ReceivedFrame> Client::receive(std::optional<std::chrono::milliseconds> timeout) {
   while (true) {
     if (auto frame = connection_.next()) {
@@ -118,12 +156,9 @@ std::optional<ReceivedFrame> Client::receive(std::optional<std::chrono::millisec
       return frame;
     }
     if (connection_.unsentBytes() > 0) flush();
-    bool expired = false;
-    waitFor(connection_, timeout, expired);
-    if (expired) {
-      return std::nullopt;
-    }
-    if (connection_.receive() == Connection::Input::closed) {
+    bool input = false;
+    if (!waitFor(timeout, input)) return std::nullopt;
+    if (input && connection_.receive() == Connection::Input::closed) {
       if (auto frame = connection_.next()) return frame;
       throw Error(Code::disconnected, "the daemon ended or closed the connection");
     }

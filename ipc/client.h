@@ -36,6 +36,10 @@ class Client {
   using EventHandler = std::function<void(wire::Frame::Reader)>;
   ReceivedFrame call(Message& request, const EventHandler& onEvent = {});
 
+  // From now on frames without descriptors travel in shared memory. False: the daemon gives none; the socket
+  // does all. `bytes`: of each ring.
+  bool useRings(std::uint32_t bytes = kMinConnectionRingBytes);
+
   // For callers with a loop of their own: poll fd() for input, and for output while unsent() > 0.
   Connection& connection() { return connection_; }
 
@@ -43,6 +47,8 @@ class Client {
   void sayHello(const std::string& program);
   void awaitHello();
   void flush();
+  // False: the time ran out. `input`: the socket may have something.
+  bool waitFor(std::optional<std::chrono::milliseconds> timeout, bool& input);
 
   Connection connection_;
   std::uint64_t lastId_ = 0;

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "ipc/error.h"
 
@@ -69,6 +70,23 @@ Connection::Input Connection::receive() {
 }
 
 std::optional<ReceivedFrame> Connection::next() {
+  if (!rings_) {
+    auto frame = nextOfSocket();
+    if (frame) ++received_.socket;
+    return frame;
+  }
+  if (!socketHead_) socketHead_ = nextOfSocket();
+  if (!ringHead_) ringHead_ = rings_->next();
+  const auto take = [](std::optional<ReceivedFrame>& head, std::uint32_t& taken, std::uint32_t others) {
+    const bool inTime = head && static_cast<std::int32_t>(head->get().getAfter() - others) <= 0;
+    if (inTime) ++taken;
+    return inTime ? std::exchange(head, std::nullopt) : std::nullopt;
+  };
+  auto frame = take(socketHead_, received_.socket, received_.rings);
+  return frame ? std::move(frame) : take(ringHead_, received_.rings, received_.socket);
+}
+
+std::optional<ReceivedFrame> Connection::nextOfSocket() {
   auto frame = reader_.next();
   if (!frame) {
     if (!reader_.partial() && !fdsIn_.empty()) {
@@ -90,12 +108,28 @@ std::optional<ReceivedFrame> Connection::next() {
   return frame;
 }
 
+std::deque<shm::Fd> Connection::takeUnclaimed() {
+  auto fds = std::move(fdsIn_);
+  if (socketHead_) {
+    for (auto& fd : socketHead_->fds) fds.push_back(std::move(fd));
+  }
+  return fds;
+}
+
 shm::Fd Connection::takeSocket() {
   ::shutdown(socket_.get(), SHUT_RDWR);
   return std::move(socket_);
 }
 
 void Connection::send(Message& message) {
+  if (rings_ && !message.hasFds()) {
+    message.frame().setAfter(sent_.socket);
+    ++sent_.rings;
+    rings_->send(message);
+    return;
+  }
+  message.frame().setAfter(sent_.rings);
+  ++sent_.socket;
   auto fds = message.takeFds();
   if (!fds.empty() || out_.empty() || out_.back().bytes.size() > kGatherBytes) {
     out_.emplace_back();
@@ -141,6 +175,11 @@ bool Connection::sendChunk(Chunk& chunk) {
 }
 
 bool Connection::flush() {
+  const bool all = !rings_ || rings_->flush();
+  return flushSocket() && all;
+}
+
+bool Connection::flushSocket() {
   while (!out_.empty()) {
     if (!sendChunk(out_.front())) {
       return false;

@@ -10,7 +10,10 @@
 namespace baton::ipc {
 namespace {
 
-constexpr std::size_t kTableBytes = (kMaxSegments / 2 + 1) * sizeof(capnp::word);
+constexpr std::size_t tableBytes(std::size_t segments) {
+  return (segments / 2 + 1) * sizeof(capnp::word);
+}
+constexpr std::size_t kTableBytes = tableBytes(kMaxSegments);
 // A larger buffer is given back once the frame that needed it is taken out.
 constexpr std::size_t kKeptBytes = 2 * kUnchargedBytes;
 
@@ -28,7 +31,7 @@ void Message::attach(shm::Fd fd) {
   frame_.setFdCount(static_cast<std::uint8_t>(fds_.size()));
 }
 
-void Message::appendTo(std::vector<std::byte>& out) {
+std::size_t Message::finish() {
   // Pointers between segments take a word more each: very many small arguments would not fit for them alone.
   if (builder_->sizeInWords() * sizeof(capnp::word) > kMaxFrameBytes - kTableBytes) {
     const auto frame = frame_.asReader();
@@ -38,19 +41,32 @@ void Message::appendTo(std::vector<std::byte>& out) {
     builder_ = std::move(flat);
     frame_ = builder_->getRoot<wire::Frame>();
   }
-  auto segments = builder_->getSegmentsForOutput();
-  const std::size_t tableWords = segments.size() / 2 + 1;
-  std::vector<std::uint32_t> table(tableWords * 2, 0);
-  table[0] = static_cast<std::uint32_t>(segments.size() - 1);
-  for (std::size_t i = 0; i < segments.size(); ++i) {
-    table[i + 1] = static_cast<std::uint32_t>(segments[i].size());
-  }
-  const auto* tableBytes = reinterpret_cast<const std::byte*>(table.data());
-  out.insert(out.end(), tableBytes, tableBytes + table.size() * sizeof(std::uint32_t));
-  for (auto segment : segments) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(segment.begin());
-    out.insert(out.end(), bytes, bytes + segment.size() * sizeof(capnp::word));
-  }
+  const auto segments = builder_->getSegmentsForOutput();
+  std::size_t bytes = tableBytes(segments.size());
+  for (const auto segment : segments) bytes += segment.size() * sizeof(capnp::word);
+  return bytes;
+}
+
+void Message::write(std::byte* to) const {
+  const auto segments = builder_->getSegmentsForOutput();
+  const auto put = [&](const void* from, std::size_t bytes) {
+    std::memcpy(to, from, bytes);
+    to += bytes;
+  };
+  const auto putWord = [&](std::size_t word) {
+    const auto narrow = static_cast<std::uint32_t>(word);
+    put(&narrow, sizeof narrow);
+  };
+  putWord(segments.size() - 1);
+  for (const auto segment : segments) putWord(segment.size());
+  if (segments.size() % 2 == 0) putWord(0);
+  for (const auto segment : segments) put(segment.begin(), segment.size() * sizeof(capnp::word));
+}
+
+void Message::appendTo(std::vector<std::byte>& out) {
+  const std::size_t before = out.size();
+  out.resize(before + finish());
+  write(out.data() + before);
 }
 
 ReceivedFrame::ReceivedFrame(kj::Array<capnp::word> words,
@@ -59,6 +75,29 @@ ReceivedFrame::ReceivedFrame(kj::Array<capnp::word> words,
   reader_ = std::make_unique<capnp::SegmentArrayMessageReader>(
       kj::arrayPtr(segments_.data(), segments_.size()), readerOptions(words_.size()));
   frame_ = reader_->getRoot<wire::Frame>();
+}
+
+ReceivedFrame frameOf(kj::Array<capnp::word> words) {
+  const auto word32 = [&](std::size_t index) {
+    std::uint32_t value = 0;
+    std::memcpy(&value, words.asBytes().begin() + index * sizeof(value), sizeof(value));
+    return value;
+  };
+  const std::size_t count = words.size() > 0 ? std::size_t{word32(0)} + 1 : 0;
+  std::size_t offset = tableBytes(count) / sizeof(capnp::word);
+  if (count == 0 || count > kMaxSegments || offset > words.size()) {
+    throw Error(Code::protocol, "a frame without its table of segments");
+  }
+  std::vector<kj::ArrayPtr<const capnp::word>> segments;
+  segments.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t size = word32(i + 1);
+    if (size > words.size() - offset) throw Error(Code::protocol, "a segment beyond its frame");
+    segments.push_back(words.slice(offset, offset + size));
+    offset += size;
+  }
+  if (offset != words.size()) throw Error(Code::protocol, "a frame that is longer than its segments");
+  return {kj::mv(words), std::move(segments)};
 }
 
 bool FrameReader::admit() {
@@ -95,7 +134,7 @@ std::optional<std::size_t> FrameReader::headerBytes() const {
   if (last >= kMaxSegments) {
     throw Error(Code::protocol, "a frame of more than " + std::to_string(kMaxSegments) + " segments");
   }
-  const std::size_t bytes = ((std::size_t{last} + 1) / 2 + 1) * sizeof(capnp::word);
+  const std::size_t bytes = tableBytes(std::size_t{last} + 1);
   if (end_ - begin_ < bytes) {
     return std::nullopt;
   }
@@ -123,20 +162,8 @@ std::optional<ReceivedFrame> FrameReader::next() {
   if (!total || end_ - begin_ < *total) {
     return std::nullopt;
   }
-  const std::size_t header = *headerBytes();
-  const std::uint32_t count = word32(0) + 1;
-  auto words = kj::heapArray<capnp::word>((*total - header) / sizeof(capnp::word));
-  if (words.size() > 0) {
-    std::memcpy(words.begin(), buffer_.data() + begin_ + header, *total - header);
-  }
-  std::vector<kj::ArrayPtr<const capnp::word>> segments;
-  segments.reserve(count);
-  std::size_t offset = 0;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::size_t size = word32(i + 1);
-    segments.push_back(words.slice(offset, offset + size));
-    offset += size;
-  }
+  auto words = kj::heapArray<capnp::word>(*total / sizeof(capnp::word));
+  std::memcpy(words.begin(), buffer_.data() + begin_, *total);
   begin_ += *total;
   if (begin_ == end_) begin_ = end_ = 0;
   if (buffer_.size() > kKeptBytes) {
@@ -146,7 +173,7 @@ std::optional<ReceivedFrame> FrameReader::next() {
     begin_ = 0;
   }
   Charge charge = charge_.take();
-  ReceivedFrame frame(kj::mv(words), std::move(segments));
+  auto frame = frameOf(kj::mv(words));
   frame.charge = std::move(charge);
   return frame;
 }

@@ -38,8 +38,12 @@ class Message {
   // Takes ownership; the descriptors arrive in the order of the calls.
   void attach(shm::Fd fd);
 
+  bool hasFds() const { return !fds_.empty(); }
   std::vector<shm::Fd> takeFds() { return std::move(fds_); }
-  // Stream framing of Cap'n Proto, appended to `out`.
+  // In the stream framing of Cap'n Proto: first its size, then `write` to as many bytes, aligned to eight or
+  // not. Nothing may be built any more.
+  std::size_t finish();
+  void write(std::byte* to) const;
   void appendTo(std::vector<std::byte>& out);
 
  private:
@@ -52,6 +56,7 @@ class Message {
 // A received frame: a private copy of its bytes, so that nothing can change while it is read.
 class ReceivedFrame {
  public:
+  // The segments lie in the words.
   ReceivedFrame(kj::Array<capnp::word> words, std::vector<kj::ArrayPtr<const capnp::word>> segments);
 
   wire::Frame::Reader get() const { return frame_; }
@@ -64,6 +69,9 @@ class ReceivedFrame {
   std::unique_ptr<capnp::SegmentArrayMessageReader> reader_;
   wire::Frame::Reader frame_;
 };
+
+// One frame with its table, and nothing else. Throws Error(protocol).
+ReceivedFrame frameOf(kj::Array<capnp::word> words);
 
 // Takes frames out of a byte stream.
 //

@@ -1,5 +1,6 @@
 #include "shm/wake.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -47,6 +48,12 @@ Doorbell Doorbell::makeEvent() {
   Fd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!fd) throw std::system_error(errno, std::generic_category(), "cannot make a doorbell");
   return {Kind::event, std::move(fd)};
+}
+
+Fd Doorbell::duplicate() const {
+  Fd copy(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw std::system_error(errno, std::generic_category(), "cannot pass a doorbell on");
+  return copy;
 }
 
 bool Doorbell::ring() const {

@@ -53,6 +53,8 @@ class Doorbell {
 
   int fd() const { return fd_.get(); }
   explicit operator bool() const { return static_cast<bool>(fd_); }
+  // Another descriptor of it. Throws std::system_error.
+  Fd duplicate() const;
   [[nodiscard]] Fd release() { return Fd(fd_.release()); }
 
   // False: the other end is closed. A bell that is full has been rung already.
