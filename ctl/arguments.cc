@@ -115,6 +115,7 @@ void Arguments::common(CommonOptions& options, Json json) {
 }
 
 void Arguments::addJson(CommonOptions& options, Json json) {
+  if (json == Json::own) return;
   auto take = [this, &options, json] {
     if (json == Json::no) {
       throw Error(Code::usage, std::string(spec_.verb) + ": --json: stdout is what the commands print; " +

@@ -79,6 +79,7 @@ class Arguments {
   enum class Json {
     no,       // refused with a reason: stdout is that of the commands
     yes,      // as the verb makes use of it
+    own,      // the verb has one of its own
     nothing,  // taken, so that it may stand before every verb; there is nothing to print
   };
   void common(CommonOptions& options, Json json);

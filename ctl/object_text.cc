@@ -1,10 +1,12 @@
 #include "ctl/object_text.h"
 
 #include <fmt/format.h>
-#include <pwd.h>
 #include <unistd.h>
 
+#include <map>
+
 #include "ipc/escape.h"
+#include "ipc/passwd.h"
 
 namespace baton::ctl {
 namespace {
@@ -12,8 +14,12 @@ namespace {
 namespace wire = ipc::wire;
 
 std::string userName(std::uint32_t uid) {
-  const passwd* entry = ::getpwuid(uid);
-  return entry == nullptr ? std::to_string(uid) : std::string(entry->pw_name);
+  // Rows name few users, but many times.
+  static std::map<std::uint32_t, std::string> known;
+  const auto [entry, isNew] = known.try_emplace(uid);
+  if (isNew) entry->second = ipc::passwdName(uid);
+  if (entry->second.empty()) entry->second = std::to_string(uid);
+  return entry->second;
 }
 
 }  // namespace
@@ -22,8 +28,7 @@ std::string partyText(wire::Party::Reader party) {
   if (party.getPid() == 0) return "nobody";
   std::string text = fmt::format("pid {}", party.getPid());
   if (party.getProgram().size() > 0) text += fmt::format(" ({})", ipc::escape(party.getProgram().cStr()));
-  if (party.getUid() != ::getuid()) text += " of " + ipc::escape(userName(party.getUid()));
-  return text;
+  return text + " of " + ipc::escape(userName(party.getUid()));
 }
 
 std::string objectName(wire::ObjectRow::Reader row) {

@@ -218,7 +218,7 @@ int queueAckVerb(int argc, char** argv) {
       .words = Arguments::Words::operands};
   CommonOptions common;
   Arguments arguments(kSpec);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   return settle(common, arguments, "ack", QueueClient::Action::ACK, 0);
 }
@@ -240,7 +240,7 @@ int queueNackVerb(int argc, char** argv) {
   std::optional<std::chrono::nanoseconds> delay;
   Arguments arguments(kSpec);
   arguments.option("--delay", "DURATION", "not to be had again before", delay);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   return settle(common, arguments, "nack", QueueClient::Action::NACK,
                 delay ? static_cast<std::uint64_t>(delay->count()) : 0);

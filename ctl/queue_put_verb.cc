@@ -162,7 +162,7 @@ int queuePutVerb(int argc, char** argv) {
   arguments.option("--delay", "DURATION", "not to be had before", options.delay);
   arguments.flag("--create", "make the queue if it is absent", options.create);
   options.wait.declare(arguments, "wait at most so long for room");
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::own);
   if (!arguments.parse(argc, argv)) return 0;
   options.wait.check();
   if (options.json && options.raw) throw Error(Code::usage, "--json and --raw contradict each other");

@@ -36,7 +36,7 @@ int controlVerb(const Arguments::Spec& spec, const char* verb, wire::QueueContro
                 char** argv) {
   CommonOptions common;
   Arguments arguments(spec);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   static_cast<void>(queueName(arguments, verb));
   for (const std::string& name : arguments.words()) QueueClient(common, name, false).control(action);
@@ -116,7 +116,7 @@ int queueCreateVerb(int argc, char** argv) {
   arguments.option("--lease", "DURATION", "how long a lease lasts that tells nothing else (30s)", lease);
   arguments.option("--mode", "BITS", "permissions, as of a file (0600)", mode);
   arguments.flag("--exist-ok", "no error if it is there already, whatever its options", existOk);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   const std::string& name = queueName(arguments, "create");
   if (arguments.words().size() > 1) throw Error(Code::usage, "queue create: one name, please");
@@ -151,7 +151,7 @@ int queueRemoveVerb(int argc, char** argv) {
   bool force = false;
   Arguments arguments(kSpec);
   arguments.flag("-f,--force", "though it is in use or has messages", force);
-  arguments.common(common, Arguments::Json::no);
+  arguments.common(common, Arguments::Json::nothing);
   if (!arguments.parse(argc, argv)) return 0;
   static_cast<void>(queueName(arguments, "rm"));
   auto client = connect(common);

@@ -85,7 +85,13 @@ Json treeOf(const Value& value) {
 
 Value valueOf(const Json& tree, int depth);
 
+// Before the value goes a list or map deeper.
+void checkDepth(int depth) {
+  if (depth == kMaxValueDepth) refuse("lists and maps more than 10 deep");
+}
+
 Value mapOf(const Json& object, int depth) {
+  checkDepth(depth);
   Value::Map map;
   for (const auto& [key, value] : object.items()) map.push_back({key, valueOf(value, depth + 1)});
   return map;
@@ -128,7 +134,6 @@ Value specialOf(const std::string& key, const Json& content, int depth) {
 }
 
 Value valueOf(const Json& tree, int depth) {
-  if (depth > kMaxValueDepth) refuse("lists and maps more than 10 deep");
   switch (tree.type()) {
     case Json::value_t::null:
       return nullptr;
@@ -143,6 +148,7 @@ Value valueOf(const Json& tree, int depth) {
     case Json::value_t::string:
       return tree.get<std::string>();
     case Json::value_t::array: {
+      checkDepth(depth);
       Value::List list;
       for (const Json& element : tree) list.push_back(valueOf(element, depth + 1));
       return list;

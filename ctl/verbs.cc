@@ -21,6 +21,8 @@ constexpr Verb kVerbs[] = {
     {"hold", "keep queued tasks from starting", holdVerb, VerbGroup::change},
     {"release", "let held tasks start", releaseVerb, VerbGroup::change},
 
+    {"lock", "named locks: run a command under one, see who holds it", lockVerb, VerbGroup::objects},
+    {"sem", "run a command while holding one of N permits", semVerb, VerbGroup::objects},
     {"queue", "named queues of messages between programs", queueVerb, VerbGroup::objects},
 
     {"worker", "list or replace the worker processes", workerVerb, VerbGroup::daemon},

@@ -39,7 +39,9 @@ int retryVerb(int argc, char** argv);
 int holdVerb(int argc, char** argv);
 int releaseVerb(int argc, char** argv);
 
+int lockVerb(int argc, char** argv);
 int queueVerb(int argc, char** argv);
+int semVerb(int argc, char** argv);
 
 int workerVerb(int argc, char** argv);
 int statusVerb(int argc, char** argv);

@@ -39,6 +39,7 @@ struct Config {
   std::uint64_t frameBytes = 1ULL << 20;
   std::uint64_t frameFds = 16;
   std::uint64_t descriptors = 4096;
+  std::uint64_t locks = 1'000;
   std::uint64_t queues = 1'000;
   std::uint64_t queueBytes = 256ULL << 20;
   std::uint64_t ringBytes = 64ULL << 20;

@@ -96,6 +96,7 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
       chores_(loop),
       subscriptions_({registry_, dispatcher_, pool_, chores_}),
       queues_({loop, subscriptions_}, queueLimits(config_.values())),
+      locks_({loop, subscriptions_, closer_, options.places.stateDirectory}),
       objects_(subscriptions_),
       requests_({loop, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_, subscriptions_,
                  *this, chores_, objects_}),
@@ -114,6 +115,9 @@ Daemon::Daemon(Loop& loop, const Log& log, const DaemonOptions& options)
   requests_.setServer(server_);
   queues_.setServer(server_);
   objects_.add(queues_);
+  locks_.setServer(server_);
+  locks_.setLimit(config_.values().locks);
+  objects_.add(locks_);
   registry_.onDrop = [this](const Task& task) { logs_.forget(task.key); };
   registry_.onDropBatch = [this] { dropBatches(); };
   reaper_.onChange = [this] { finishIfDone(); };
@@ -317,6 +321,7 @@ std::vector<std::string> Daemon::reload() {
   contexts_.setLimit(config.contextBytes);
   logs_.setLimits(config.logTotal, config.logPerTask);
   queues_.setLimits(queueLimits(config));
+  locks_.setLimit(config.locks);
   server_.setLimits(serverLimits(config));
   idleTimer_.disarm();
   idleArmed_ = false;

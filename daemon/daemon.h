@@ -7,6 +7,7 @@
 #include "daemon/cgroup_tree.h"
 #include "daemon/closer.h"
 #include "daemon/guard.h"
+#include "daemon/lock_requests.h"
 #include "daemon/log.h"
 #include "daemon/queue_requests.h"
 #include "daemon/reaper.h"
@@ -82,6 +83,7 @@ class Daemon final : public Control {
   Chores chores_;  // may hold what is the dispatcher's
   Subscriptions subscriptions_;
   QueueRequests queues_;
+  LockRequests locks_;
   ObjectDispatch objects_;
   Requests requests_;
   ListeningSocket socket_;

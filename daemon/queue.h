@@ -57,8 +57,6 @@ class Queue;
 
 enum class FullPolicy : std::uint8_t { block, reject, dropOldest };
 
-constexpr Time kForever = Time::max();
-
 struct QueueOptions {
   std::uint64_t maxMessages = 10'000;
   std::uint64_t maxBytes = 64ULL << 20;

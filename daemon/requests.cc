@@ -11,11 +11,20 @@ std::string nameOf(ipc::wire::TaskRef::Reader ref) {
   return name;
 }
 
+// A frame that gets no reply.
+bool isNote(ipc::wire::Frame::Reader frame) {
+  return frame.isQueueTaken() || frame.isLockReturned();
+}
+
 }  // namespace
 
 void Requests::handle(Session& session, ipc::ReceivedFrame& received) {
   const Frame frame = received.get();
   const RequestId request = frame.getId();
+  if (session.greeted && isNote(frame)) {
+    parts_.objects.handle(session, 0, received);
+    return;
+  }
   if (request == 0 || request >= std::uint64_t{1} << 53) {
     throw Error(Code::protocol, "a request without an id");
   }

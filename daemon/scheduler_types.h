@@ -12,6 +12,7 @@ using Uid = std::uint32_t;
 using Gid = std::uint32_t;
 // Monotonic, since any fixed point. Never decreases from call to call.
 using Time = std::chrono::nanoseconds;
+constexpr Time kForever = Time::max();
 
 enum class Lane : std::uint8_t {
   cpu,  // computes: needs slots

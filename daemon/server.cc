@@ -118,6 +118,11 @@ void Server::admit(shm::Fd socket) {
                                if ((events & (EPOLLHUP | EPOLLERR)) != 0) close(id);
                                return;
                              }
+                             // Nothing is written to its socket that would tell.
+                             if ((events & (EPOLLHUP | EPOLLERR)) != 0 && known != nullptr && known->stalled) {
+                               close(id);
+                               return;
+                             }
                              if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id, true);
                            });
 }

@@ -234,6 +234,8 @@ struct LockOpen {
   creation @1 :Creation;
   options @2 :LockOptions;    # of a new lock; the kind must be that of one that is there
   anyKind @3 :Bool;           # for an operator: whatever kind it is
+  keep @4 :Bool;              # a new lock stays until it is removed; else it goes with its last user, unless
+                              # there is something to be told of it: an abandonment, a set event, taken permits
 }
 struct LockOpened {
   handle @0 :UInt32;
@@ -276,7 +278,7 @@ struct LockRelease {
   thread @1 :UInt32;
   mode @2 :LockMode;
   count @3 :UInt32 = 1;
-  token @4 :UInt64;           # 0: whatever this thread holds; of a process's hold: required
+  token @4 :UInt64;           # 0: whatever this thread holds, else the only hold of a process of this uid
 }
 
 # The word of this slot was released with recall set: the lock is the daemon's again.
@@ -296,6 +298,7 @@ struct LockControl {
     notify @2;                # condition
     break @3;                 # take it from its holders; they are told at their release
     reset @4;                 # barrier: who waits gets error broken
+    ignoreOlder @5;           # clients of an older daemon are said to hold nothing any more
   }
 }
 

@@ -23,15 +23,17 @@ struct CloseFile {
 };
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
-// The home in the first line of `file` that is `uid`'s.
-std::string homeIn(std::FILE* file, uid_t uid) {
+using Field = char* passwd::*;
+
+// The field in the first line of `file` that is `uid`'s.
+std::string fieldIn(std::FILE* file, uid_t uid, Field field) {
   while (const passwd* entry = ::fgetpwent(file)) {
-    if (entry->pw_uid == uid) return entry->pw_dir;
+    if (entry->pw_uid == uid) return entry->*field;
   }
   return {};
 }
 
-std::string homeByGetent(uid_t uid) {
+std::string fieldByGetent(uid_t uid, Field field) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return {};
   shm::Fd reader(ends[0]);
@@ -60,15 +62,23 @@ std::string homeByGetent(uid_t uid) {
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
   const File lines(size > 0 ? ::fmemopen(answer.data(), size, "r") : nullptr);
-  return lines ? homeIn(lines.get(), uid) : std::string();
+  return lines ? fieldIn(lines.get(), uid, field) : std::string();
+}
+
+std::string fieldOf(uid_t uid, Field field, const char* file) {
+  const File known(std::fopen(file, "re"));
+  std::string text = known ? fieldIn(known.get(), uid, field) : std::string();
+  return text.empty() ? fieldByGetent(uid, field) : text;
 }
 
 }  // namespace
 
 std::string passwdHome(uid_t uid, const char* file) {
-  const File known(std::fopen(file, "re"));
-  std::string home = known ? homeIn(known.get(), uid) : std::string();
-  return home.empty() ? homeByGetent(uid) : home;
+  return fieldOf(uid, &passwd::pw_dir, file);
+}
+
+std::string passwdName(uid_t uid, const char* file) {
+  return fieldOf(uid, &passwd::pw_name, file);
 }
 
 }  // namespace baton::ipc

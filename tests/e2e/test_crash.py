@@ -185,7 +185,8 @@ class KilledDaemon(tasks.Tasks, baton.TestCase):
             self.assertEqual(process.wait(), 125, command)
         print(f"\ndaemon killed: 20 sockets told within {sockets * 1000:.1f} ms, {len(commands)} commands ended within "
               f"{max(ends) * 1000:.1f} ms", file=sys.stderr)
-        self.assertLess(max(ends), 1.0)
+        # A second; more where sanitizers make everything slower.
+        self.assertLess(max(ends), baton.TIMEOUT / 30)
         self.assert_nothing_left("daemon")
 
     def test_another_begins_at_once(self):

@@ -136,14 +136,15 @@ class Stop(tasks.Tasks, baton.TestCase):
             self.assertFalse(os.path.exists(self.path("work/never")), queued)
 
     def test_takes_no_work_meanwhile(self):
-        running = self.start("run", "sh", "-c", "echo ready; trap '' TERM; sleep 2 & wait", stdout=subprocess.PIPE,
-                             stderr=subprocess.DEVNULL)
+        running = self.start("run", "sh", "-c", "trap '' TERM; echo ready; read line", stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self.assertEqual(running.stdout.readline(), b"ready\n")
         os.kill(self.status("pid"), signal.SIGTERM)
         baton.wait_until(lambda: self.status("stopping"), "the daemon is stopping")
         for verb in ("run", "submit"):
             self.assert_refused(self.ctl(verb, "true"), "stopping")
         self.assert_refused(self.ctl("map", "true", ":::", "1"), "stopping")
+        running.stdin.close()
         self.assert_all_gone(15)
 
     def test_now(self):

@@ -1,7 +1,9 @@
 """Rings as the transport of a connection: the same requests, and what a hostile client does with the memory."""
 
+import array
 import os
 import random
+import socket
 import struct
 import threading
 import time
@@ -10,6 +12,7 @@ import baton
 import byhand
 import rings
 import test_protocol
+import test_queue_protocol
 import wire
 
 
@@ -18,6 +21,15 @@ class ByHand(test_protocol.ByHand):
 
     def peer(self, greet=True, **options):
         peer = rings.RingPeer(self.socket, greet=greet, **options)
+        self.addCleanup(peer.close)
+        return peer
+
+
+class Queues(test_queue_protocol.Speaking):
+    """All that test_queue_protocol does on the socket."""
+
+    def peer(self):
+        peer = rings.RingPeer(type(self).path_of_socket)
         self.addCleanup(peer.close)
         return peer
 
@@ -229,9 +241,7 @@ class Hostile(byhand.Peers, baton.TestCase):
     def test_the_memory_cannot_be_shrunk(self):
         peer = self.peer()
         peer.socket.sendall(rings.use_rings(9))
-        import array
-        import socket as sockets
-        _, ancillary, *_ = peer.socket.recvmsg(65536, sockets.CMSG_SPACE(64))
+        _, ancillary, *_ = peer.socket.recvmsg(65536, socket.CMSG_SPACE(64))
         fds = array.array("i")
         fds.frombytes(ancillary[0][2])
         try:
@@ -254,8 +264,9 @@ class Hostile(byhand.Peers, baton.TestCase):
                     peer.send(wire.plain(wire.STATUS, request))
                 for _ in range(50):
                     at = noise.choice((noise.randrange(0, 768, 8), noise.randrange(0, len(peer.memory) - 8, 8)))
-                    peer.memory[at : at + 8] = noise.choice((noise.randbytes(8), struct.pack("<IHH", noise.randrange(20000), noise.randrange(4), 0),
-                                                             struct.pack("<Q", 8 * noise.randrange(4096))))
+                    header = struct.pack("<IHH", noise.randrange(20000), noise.randrange(4), 0)
+                    position = struct.pack("<Q", 8 * noise.randrange(4096))
+                    peer.memory[at : at + 8] = noise.choice((noise.randbytes(8), header, position))
                     peer.ring()
             except (OSError, AssertionError):
                 pass

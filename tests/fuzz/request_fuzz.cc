@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/lock_requests.h"
 #include "daemon/queue_requests.h"
 #include "daemon/requests.h"
 #include "ipc/connection.h"
@@ -87,6 +88,7 @@ class Rig final : public daemon::Control {
         chores_(loop_),
         subscriptions_({registry_, dispatcher_, pool_, chores_}),
         queues_({loop_, subscriptions_}, {}),
+        locks_({loop_, subscriptions_, closer_, place.directory}),
         objects_(subscriptions_),
         requests_({loop_, registry_, scheduler_, dispatcher_, pool_, contexts_, logs_, closer_,
                    subscriptions_, *this, chores_, objects_}),
@@ -98,6 +100,8 @@ class Rig final : public daemon::Control {
     requests_.setServer(server_);
     queues_.setServer(server_);
     objects_.add(queues_);
+    locks_.setServer(server_);
+    objects_.add(locks_);
     server_.listen(shm::Fd(::dup(place.listener.get())));
   }
 
@@ -186,6 +190,7 @@ class Rig final : public daemon::Control {
   daemon::Chores chores_;
   daemon::Subscriptions subscriptions_;
   daemon::QueueRequests queues_;
+  daemon::LockRequests locks_;
   daemon::ObjectDispatch objects_;
   daemon::Requests requests_;
   daemon::Server server_;
