@@ -144,7 +144,8 @@ int lockList(int argc, char** argv) {
   if (common.json) {
     JsonArray array;
     if (client)
-      listObjects(*client, wire::ObjectKind::LOCK, [&](wire::ObjectRow::Reader object) { array.add(dump(toJson(object, false))); });
+      listObjects(*client, wire::ObjectKind::LOCK,
+                  [&](wire::ObjectRow::Reader object) { array.add(dump(toJson(object, false))); });
     array.finish();
     return 0;
   }

@@ -105,6 +105,17 @@ void writeAll(int fd, std::string_view bytes) {
   }
 }
 
+void awaitInput(int fd) {
+  pollfd polled[] = {{fd, POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
+  while (true) {
+    ::poll(polled, std::size(polled), -1);
+    if ((polled[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) return;
+    if ((polled[1].revents & POLLERR) != 0) endBySigpipe();
+    // A hung-up terminal, or a closed stdout, which is nobody's pipe.
+    if (polled[1].revents != 0) polled[1].fd = -1;
+  }
+}
+
 void complain(std::string_view text) {
   const std::string line = "batonctl: " + ipc::escape(text) + "\n";
   // Nothing can be said where stderr itself fails.

@@ -21,6 +21,9 @@ void flushOutput();
 // ignored. Blocks as long as the reader does, on a non-blocking descriptor too. Throws Error(system).
 void writeAll(int fd, std::string_view bytes);
 
+// Until `fd` has input. If nobody reads stdout any more it ends the process as the next write would.
+void awaitInput(int fd);
+
 // "batonctl: TEXT" to stderr as one line by one write. TEXT is escaped here.
 void complain(std::string_view text);
 

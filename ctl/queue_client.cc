@@ -49,6 +49,7 @@ QueueClient::QueueClient(const CommonOptions& common, const std::string& name, b
     if (create) open.initCreation().setCreate(true);
   });
   handle_ = reply.get().getQueueOpened().getHandle();
+  maxValueBytes_ = client_.hello().getMaxFrameBytes() - kAroundValue;
 }
 
 QueueClient::PutResult QueueClient::put(const std::vector<NewMessage>& messages, std::uint64_t timeoutNs) {
@@ -84,7 +85,11 @@ std::uint64_t QueueClient::sendGet(const Get& asked) {
 ipc::ReceivedFrame QueueClient::get(const Get& asked) {
   const std::uint64_t id = sendGet(asked);
   while (true) {
-    auto frame = client_.receive();
+    auto frame = client_.receive(std::chrono::milliseconds(0));
+    if (!frame) {
+      awaitInput(client_.connection().fd());
+      continue;
+    }
     if (frame->get().getId() != id) continue;
     ipc::throwIfError(frame->get());
     return std::move(*frame);

@@ -33,7 +33,7 @@ class QueueClient {
   std::uint32_t handle() const { return handle_; }
   const std::string& name() const { return name_; }
   // The largest value that fits a frame with what is around it.
-  std::size_t maxValueBytes() const { return client_.hello().getMaxFrameBytes() - kAroundValue; }
+  std::size_t maxValueBytes() const { return maxValueBytes_; }
 
   struct NewMessage {
     std::vector<std::byte> value;
@@ -74,6 +74,7 @@ class QueueClient {
 
   std::string name_;
   ipc::Client client_;
+  std::size_t maxValueBytes_ = 0;
   std::uint32_t handle_ = 0;
   std::uint64_t taken_ = 0;
   std::uint64_t told_ = 0;

@@ -49,7 +49,7 @@ class QueueRun {
   std::uint64_t getRequest_ = 0;                    // 0: none is under way
   bool noMore_ = false;
   bool idle_ = false;  // there was nothing more; a command that fails may change that
-  int endCode_ = 0;  // why there are no more messages
+  int endCode_ = 0;    // why there are no more messages
   int highest_ = 0;
 };
 

@@ -77,7 +77,10 @@ void Dispatcher::enqueue(Task& task) {
   // Parked ones that compute take from this one.
   if (!waiting_.empty()) watchWaiting(monotonicNow() + std::chrono::milliseconds(10));
   if (options.queueLimitNs > 0 && task.attempt == 0) {
-    after(std::chrono::nanoseconds(options.queueLimitNs), task.key, Timer::queueLimit);
+    // Its largest values are beyond the clock's.
+    const std::uint64_t limitNs =
+        std::min<std::uint64_t>(options.queueLimitNs, std::chrono::nanoseconds::max().count());
+    after(std::chrono::nanoseconds(limitNs), task.key, Timer::queueLimit);
   }
 }
 

@@ -254,7 +254,6 @@ class Queue {
   bool inUse() const { return !users_.empty(); }
 
  private:
-
   // queue.cc
   bool fits(const QueueMessage& message) const;
   bool makeRoom(const QueueMessage& message);

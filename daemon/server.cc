@@ -110,21 +110,22 @@ void Server::admit(shm::Fd socket) {
     made.closing = true;
     send(made, message);
   }
-  made.source = loop_.onIo(made.connection->fd(), made.closing ? 0U : std::uint32_t{EPOLLIN},
-                           [this, id = made.id](std::uint32_t events) {
-                             Session* known = find(id);
-                             if ((events & EPOLLOUT) != 0 && known != nullptr) soil(*known);
-                             if (known != nullptr && known->starved) {
-                               if ((events & (EPOLLHUP | EPOLLERR)) != 0) close(id);
-                               return;
-                             }
-                             // Nothing is written to its socket that would tell.
-                             if ((events & (EPOLLHUP | EPOLLERR)) != 0 && known != nullptr && known->stalled) {
-                               close(id);
-                               return;
-                             }
-                             if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id, true);
-                           });
+  made.source =
+      loop_.onIo(made.connection->fd(), made.closing ? 0U : std::uint32_t{EPOLLIN},
+                 [this, id = made.id](std::uint32_t events) {
+                   Session* known = find(id);
+                   if ((events & EPOLLOUT) != 0 && known != nullptr) soil(*known);
+                   if (known != nullptr && known->starved) {
+                     if ((events & (EPOLLHUP | EPOLLERR)) != 0) close(id);
+                     return;
+                   }
+                   // Nothing is written to its socket that would tell.
+                   if ((events & (EPOLLHUP | EPOLLERR)) != 0 && known != nullptr && known->stalled) {
+                     close(id);
+                     return;
+                   }
+                   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) readable(id, true);
+                 });
 }
 
 Session* Server::find(SessionId id) {

@@ -47,7 +47,7 @@ struct Session {
   std::shared_ptr<ipc::Budget> descriptors;  // its uid's, for parcels that wait
   ipc::Charge unsent;                        // what it has not read yet, if that is much
   std::chrono::nanoseconds movedAt{};        // when a byte went in or out last
-  std::uint32_t lastHandle = 0;  // of queues, locks and the like
+  std::uint32_t lastHandle = 0;              // of queues, locks and the like
   std::unique_ptr<ipc::Connection> connection;
   Source source;
 

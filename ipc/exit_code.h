@@ -7,7 +7,7 @@
 namespace baton::ipc {
 
 constexpr int kExitNotToBeHad = 1;  // -n, and there is no slot now
-constexpr int kExitClosed = 3;        // a queue that was closed; for gets: and is empty
+constexpr int kExitClosed = 3;      // a queue that was closed; for gets: and is empty
 constexpr int kExitTimedOut = 124;  // a time limit
 constexpr int kExitBaton = 125;     // usage, no daemon, refused, unknown id, worker lost, daemon stopped
 constexpr int kExitNotExecutable = 126;

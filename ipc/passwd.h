@@ -8,8 +8,8 @@
 
 namespace baton::ipc {
 
-// The home directory and the name of `uid`; "" if nobody knows it. What `file` does not name (LDAP and its kind)
-// the program `getent` is asked for, which takes some milliseconds.
+// The home directory and the name of `uid`; "" if nobody knows it. What `file` does not name (LDAP and its
+// kind) the program `getent` is asked for, which takes some milliseconds.
 std::string passwdHome(uid_t uid, const char* file = "/etc/passwd");
 std::string passwdName(uid_t uid, const char* file = "/etc/passwd");
 

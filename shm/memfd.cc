@@ -112,7 +112,9 @@ Fd sealedMemfd(std::span<const std::byte> bytes) {
   Fd fd = makeMemfd();
   std::size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t wrote = ::write(fd.get(), bytes.data() + done, bytes.size() - done);
+    // Not by write(): whoever gets the descriptor may read it from the beginning.
+    const ssize_t wrote =
+        ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
     if (wrote < 0) {
       if (errno == EINTR) continue;
       fail("cannot fill a memfd");

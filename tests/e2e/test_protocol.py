@@ -75,6 +75,13 @@ class ByHand(byhand.Peers, baton.TestCase):
         with open(out, "rb") as file:
             self.assertEqual(file.read(), self.path("work").encode() + b"\na b\xff\n")
 
+    def test_limits_beyond_all_time_are_none(self):
+        def limits(_, options):
+            options.set("Q", 8, 1 << 63).set("Q", 16, (1 << 64) - 2).set("Q", 24, (1 << 64) - 1)
+
+        row = self.run_task(self.peer(), wire.submit_frame(2, [b"true"], change=limits))
+        self.assertEqual(row.get("H", 20), wire.SUCCEEDED)
+
     def test_submit_with_a_context_in_memory(self):
         builder = wire.Builder()
         wire.context(builder, 0, environment=[b"PATH=/bin:/usr/bin", b"BIG=" + b"x" * 100_000])

@@ -72,7 +72,7 @@ class PutAndGet(Queues, baton.TestCase):
     def test_json_keeps_types(self):
         values = ["text", 1, -(2**63), 2**64 - 1, 0.5, None, True, [1, [2]], {"a": {"b": []}}, {"$map": 1}]
         texts = [json.dumps(value) for value in values[:-1]] + ['{"$map": {"$map": 1}}']
-        self.queue_ok("put", "--create", "--json", "typed", *texts)
+        self.queue_ok("put", "--create", "--json", "typed", "--", *texts)
         lines = self.queue_ok("get", "--json", "-c", str(len(values)), "typed").splitlines()
         self.assertEqual([json.loads(line)["value"] for line in lines[:-1]], values[:-1])
         self.assertEqual(json.loads(lines[-1])["value"], {"$map": {"$map": 1}})
