@@ -38,7 +38,7 @@ struct LockOptions {
 struct LockParty {
   LockClient client = 0;
   std::uint32_t thread = 0;
-  auto operator<=>(const LockParty&) const = default;
+  auto operator<=>(const LockParty&) const = default;  // NOLINT(modernize-use-nullptr): its own zero
 };
 
 // What is shown of a party, also after its end. Shared by all that a client holds.

