@@ -103,10 +103,10 @@ void QueueRun::start(wire::QueueMessage::Reader message) {
   }
   const std::string input = options_.raw ? plain : plain + "\n";
   const shm::Fd standardInput = shm::sealedMemfd(std::as_bytes(std::span(input)));
-  auto [ours, theirs] = ipc::makeParcel();
-  ipc::sendStandardFds(ours.get(), {standardInput.get(), STDOUT_FILENO, STDERR_FILENO}, 0);
+  auto ends = ipc::makeParcel();
+  ipc::sendStandardFds(ends.first.get(), {standardInput.get(), STDOUT_FILENO, STDERR_FILENO}, 0);
   ipc::Message request;
-  request.attach(std::move(theirs));
+  request.attach(shm::Fd(ends.second.release()));
   auto submit = request.frame().initSubmit();
   auto options = submit.initOptions();
   options_.task.fill(options);
