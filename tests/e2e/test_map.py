@@ -208,7 +208,7 @@ class Input(Map, baton.TestCase):
         process.stdout.close()
         process.wait(timeout=baton.TIMEOUT)
         for before, after in zip(*sizes):
-            self.assertLess(after, before + 2048, "KiB; the values alone are 4000")
+            self.assert_memory_below(after, before + 2048, "KiB; the values alone are 4000")
         self.wait_nothing_runs()
 
     @staticmethod

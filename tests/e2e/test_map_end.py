@@ -233,7 +233,7 @@ class Readers(Map, baton.TestCase):
             return counts["running"] and counts["running"] == self.status("parked")
         baton.wait_until(all_stand, "the jobs wait for their reader")
         self.assertLess(len(self.present(ran)), jobs / 2)
-        self.assertLess(self.memory(process.pid), 64 * 1024)
+        self.assert_memory_below(self.memory(process.pid), 64 * 1024)
         out = process.communicate(timeout=baton.TIMEOUT)[0]
         self.assertEqual((len(out), process.returncode), (jobs * bytes - 1, 0))
 
@@ -254,8 +254,8 @@ class Readers(Map, baton.TestCase):
                 most = max(most, self.memory(process.pid, "VmHWM"))
             self.assertEqual(process.wait(timeout=baton.TIMEOUT), 0)
             self.assertEqual(seen, bytes + len("done x\n") + (2 if options == ["--tag"] else 0))
-            self.assertLess(most, 32 * 1024, (options, "KiB"))
-        self.assertLess(self.memory(self.status("pid"), "VmHWM"), 32 * 1024, "of the daemon, KiB")
+            self.assert_memory_below(most, 32 * 1024, (options, "KiB"))
+        self.assert_memory_below(self.memory(self.status("pid"), "VmHWM"), 32 * 1024, "of the daemon, KiB")
 
     def test_no_room_for_what_waits_is_told(self):
         result = self.ctl("map", "head -c 3000000 /dev/zero", ":::", "x", env=dict(self.daemon.env, TMPDIR="/no/such"))

@@ -169,7 +169,7 @@ class Contexts(baton.TestCase):
             status = self.daemon.json("status")
             self.assertLessEqual(status["context_bytes"], self.QUOTA)
             # A queued task of its own takes up to 500 bytes.
-            self.assertLess(self.resident() - before, 2 * self.QUOTA + taken * 500)
+            self.assert_memory_below(self.resident() - before, 2 * self.QUOTA + taken * 500)
             # What is known already costs nothing.
             known = wire.submit_frame(3, [b"true"], environment=[b"A=%07d" % 0 + b"x" * max(size - 9, 0)])
             self.assertEqual(peer.call(known).tag, wire.SUBMITTED)

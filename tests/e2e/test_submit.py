@@ -127,7 +127,7 @@ class Submit(baton.TestCase):
             self.run_ok("cancel", id)
             return int(status.split()[1])
         small = peak(1000)
-        self.assertLess(peak(100_000), small + 4096)
+        self.assert_memory_below(peak(100_000), small + 4096)
 
 
 class Logs(baton.TestCase):
