@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -91,14 +92,30 @@ inline char stateOf(pid_t pid) {
   return at == std::string::npos ? '-' : stat[at + 2];
 }
 
+// While a process is in exec it has no environment for a moment, as kernel threads and zombies never have.
+inline std::string environmentOf(pid_t pid) {
+  const std::string path = "/proc/" + std::to_string(pid) + "/environ";
+  std::string text;
+  // Whoever was started with an empty one is asked so often.
+  for (int tries = 0; text.empty() && tries < 100 && ::access(path.c_str(), R_OK) == 0; ++tries) {
+    text = readText(path);
+    if (!text.empty() || stateOf(pid) == 'Z') break;
+    std::error_code error;
+    [[maybe_unused]] const auto program =
+        std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/exe", error);
+    if (error) break;
+    ::sched_yield();
+  }
+  return text;
+}
+
 // Those whose environment holds `word`, zombies not counted.
 inline std::vector<pid_t> processesWith(const std::string& word) {
   std::vector<pid_t> pids;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
     const pid_t pid = std::atoi(entry.path().filename().c_str());
-    if (pid > 0 && readText(entry.path().string() + "/environ").find(word) != std::string::npos)
-      pids.push_back(pid);
+    if (pid > 0 && environmentOf(pid).find(word) != std::string::npos) pids.push_back(pid);
   }
   return pids;
 }

@@ -158,7 +158,7 @@ TEST_F(WorkerTree, detachedChildrenStayUnderTheirHolder) {
   EXPECT_EQ(ended.exitCode, 7);
   ASSERT_GT(ended.holder, 0);
   EXPECT_EQ(readText("/proc/" + std::to_string(ended.holder) + "/comm"), "baton-holder\n");
-  // Whoever is in exec has no environment for a moment, and would be overlooked below.
+  // Both, and not a shell between them.
   EXPECT_TRUE(eventually([&] {
     const auto pids = left();
     return pids.size() == 2 && std::all_of(pids.begin(), pids.end(), [](pid_t pid) {
