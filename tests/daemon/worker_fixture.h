@@ -48,7 +48,12 @@ inline bool eventually(const std::function<bool()>& condition, std::chrono::seco
 
 inline std::string readText(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  // Not by an iterator: that throws where a process in /proc ends meanwhile.
+  for (char part[4096]; file.read(part, sizeof(part)) || file.gcount() > 0;) {
+    text.append(part, static_cast<std::size_t>(file.gcount()));
+  }
+  return text;
 }
 
 // What `seq 1 LAST` prints.
