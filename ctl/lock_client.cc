@@ -24,11 +24,7 @@ constexpr std::array<const char*, 7> kKinds = {"mutex",     "rlock", "semaphore"
 // What a person at a terminal is told before the waiting begins.
 void sayWhoHolds(ipc::Client& client, const std::string& name) {
   if (!isTerminal(2)) return;
-  ipc::Message request;
-  auto ref = request.frame().initObjectShow();
-  ref.setKind(wire::ObjectKind::LOCK);
-  ref.setName(name);
-  const auto reply = client.call(request);
+  const auto reply = showObject(client, wire::ObjectKind::LOCK, name);
   const auto rows = reply.get().getObjects().getRows();
   if (rows.size() == 0 || !rows[0].isLock()) return;
   const auto row = rows[0].getLock();

@@ -1,11 +1,10 @@
 // `batonctl lock list`, `lock show`.
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
-
 #include "ctl/json.h"
 #include "ctl/lock_client.h"
 #include "ctl/lock_verbs.h"
+#include "ctl/object_json.h"
 #include "ctl/object_text.h"
 #include "ctl/output.h"
 #include "ctl/row_text.h"
@@ -18,7 +17,6 @@ namespace baton::ctl {
 namespace {
 
 namespace wire = ipc::wire;
-using Json = nlohmann::ordered_json;
 
 constexpr Arguments::Spec kList{.verb = "lock list",
                                 .usage = "[OPTIONS]",
@@ -60,13 +58,8 @@ std::string holderText(wire::LockRow::Reader row) {
 }
 
 Json toJson(wire::Party::Reader party) {
-  Json json;
-  json["pid"] = party.getPid();
-  json["uid"] = party.getUid();
-  json["program"] = ipc::escape(party.getProgram().cStr());
-  json["for_seconds"] = static_cast<double>(party.getForNs()) / 1e9;
+  Json json = partyJson(party);
   if (party.getThread() != 0) json["thread"] = party.getThread();
-  if (party.getTask() != 0) json["task"] = party.getTask();
   if (party.getCount() > 1) json["count"] = party.getCount();
   if (party.getMode() == wire::LockMode::SHARED) json["shared"] = true;
   return json;
@@ -74,10 +67,7 @@ Json toJson(wire::Party::Reader party) {
 
 Json toJson(wire::ObjectRow::Reader object, bool all) {
   const auto row = object.getLock();
-  Json json;
-  json["name"] = object.getName().cStr();
-  json["uid"] = object.getUid();
-  json["mode"] = fmt::format("{:04o}", object.getMode());
+  Json json = objectJson(object);
   json["kind"] = lockKindName(row.getOptions().getKind());
   json["state"] = stateOf(row);
   json["holder_count"] = row.getHolderCount();
@@ -102,10 +92,6 @@ Json toJson(wire::ObjectRow::Reader object, bool all) {
   if (row.getBlockedBy().size() > 0) json["blocked_by"] = row.getBlockedBy().cStr();
   if (all) json["last_token"] = row.getLastToken();
   return json;
-}
-
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 void printRow(wire::ObjectRow::Reader object) {

@@ -11,6 +11,7 @@
 #include "ctl/lock_client.h"
 #include "ctl/lock_verbs.h"
 #include "ctl/noun.h"
+#include "ctl/object_text.h"
 #include "ctl/output.h"
 #include "ctl/session.h"
 #include "ctl/verbs.h"
@@ -61,11 +62,7 @@ int create(int argc, char** argv) {
   if (!arguments.parse(argc, argv)) return 0;
   spec.name = oneName(arguments, "create");
   spec.kind = lockKindOf(kind);
-  char* end = nullptr;
-  spec.mode = static_cast<unsigned>(std::strtoul(mode.c_str(), &end, 8));
-  if (mode.empty() || *end != '\0' || spec.mode > 0777) {
-    throw Error(Code::usage, "lock create: `" + mode + "` is no mode; expected octal digits such as 660");
-  }
+  spec.mode = modeOf(mode);
   auto client = connectOrStart(common);
   openLock(client, spec);
   return 0;
@@ -88,14 +85,7 @@ int remove(int argc, char** argv) {
   if (!arguments.parse(argc, argv)) return 0;
   if (arguments.words().empty()) throw Error(Code::usage, "lock rm: which lock?");
   auto client = connect(common);
-  for (const std::string& name : arguments.words()) {
-    ipc::Message request;
-    auto remove = request.frame().initObjectRemove();
-    remove.setKind(wire::ObjectKind::LOCK);
-    remove.setName(name);
-    remove.setForce(force);
-    client.call(request);
-  }
+  removeObjects(client, wire::ObjectKind::LOCK, arguments.words(), force);
   return 0;
 }
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <map>
 
+#include "ipc/error.h"
 #include "ipc/escape.h"
 #include "ipc/passwd.h"
 
@@ -46,6 +48,18 @@ std::string modeText(std::uint16_t mode) {
   return text;
 }
 
+std::uint16_t modeOf(const std::string& text) {
+  constexpr int kOctal = 8;
+  constexpr unsigned kMost = 0777;
+  unsigned mode = 0;
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, mode, kOctal);
+  if (error != std::errc() || at != end || mode > kMost) {
+    throw Error(Code::usage, "--mode " + text + ": expected permission bits in octal, as 0600 or 660");
+  }
+  return static_cast<std::uint16_t>(mode);
+}
+
 const char* policyName(wire::FullPolicy policy) {
   switch (policy) {
     case wire::FullPolicy::BLOCK:
@@ -80,6 +94,18 @@ ipc::ReceivedFrame showObject(ipc::Client& client, wire::ObjectKind kind, const 
   show.setKind(kind);
   show.setName(name);
   return client.call(request);
+}
+
+void removeObjects(ipc::Client& client, wire::ObjectKind kind, const std::vector<std::string>& names,
+                   bool force) {
+  for (const std::string& name : names) {
+    ipc::Message request;
+    auto remove = request.frame().initObjectRemove();
+    remove.setKind(kind);
+    remove.setName(name);
+    remove.setForce(force);
+    client.call(request);
+  }
 }
 
 }  // namespace baton::ctl

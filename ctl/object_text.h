@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "ipc/client.h"
 
@@ -15,6 +16,8 @@ std::string partyText(ipc::wire::Party::Reader party);
 std::string objectName(ipc::wire::ObjectRow::Reader row);
 // "rw-r-----".
 std::string modeText(std::uint16_t mode);
+// "0640". Throws Error(usage).
+std::uint16_t modeOf(const std::string& text);
 const char* policyName(ipc::wire::FullPolicy policy);
 
 // Calls `row` for each object of the kind.
@@ -22,5 +25,7 @@ void listObjects(ipc::Client& client, ipc::wire::ObjectKind kind,
                  const std::function<void(ipc::wire::ObjectRow::Reader)>& row);
 // The reply has one row.
 ipc::ReceivedFrame showObject(ipc::Client& client, ipc::wire::ObjectKind kind, const std::string& name);
+void removeObjects(ipc::Client& client, ipc::wire::ObjectKind kind, const std::vector<std::string>& names,
+                   bool force);
 
 }  // namespace baton::ctl

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "ctl/json_parts.h"
+#include "ctl/object_json.h"
 #include "ctl/object_text.h"
 #include "ctl/value_text.h"
 
@@ -14,14 +14,8 @@ namespace wire = ipc::wire;
 Json parties(capnp::List<wire::Party>::Reader list, bool withCount) {
   Json array = Json::array();
   for (const auto party : list) {
-    Json json;
-    // A lease that is nobody's has no pid.
-    json["pid"] = party.getPid() == 0 ? Json() : Json(party.getPid());
-    json["uid"] = party.getPid() == 0 ? Json() : Json(party.getUid());
-    json["program"] = textOrNull(view(party.getProgram()));
-    json["task"] = orNull(party.getTask());
+    Json json = partyJson(party);
     if (withCount) json["messages"] = party.getCount();
-    json["for_seconds"] = seconds(party.getForNs());
     array.push_back(std::move(json));
   }
   return array;
@@ -46,12 +40,7 @@ std::string toJson(wire::QueueMessage::Reader message) {
 std::string queueJson(wire::ObjectRow::Reader row, bool all) {
   const auto queue = row.getQueue();
   const auto options = queue.getOptions();
-  Json json;
-  json["name"] = view(row.getName());
-  json["uid"] = row.getUid();
-  json["mode"] = fmt::format("{:04o}", row.getMode());
-  json["created_at"] = secondsOrNull(row.getCreatedNs());
-  json["users"] = row.getUserCount();
+  Json json = objectJson(row);
   json["ready"] = queue.getReady();
   json["delayed"] = queue.getDelayed();
   json["leased"] = queue.getLeased();

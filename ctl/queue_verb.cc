@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "ctl/noun.h"
+#include "ctl/object_text.h"
 #include "ctl/output.h"
 #include "ctl/queue_client.h"
 #include "ctl/queue_verbs.h"
@@ -41,17 +42,6 @@ int controlVerb(const Arguments::Spec& spec, const char* verb, wire::QueueContro
   static_cast<void>(queueName(arguments, verb));
   for (const std::string& name : arguments.words()) QueueClient(common, name, false).control(action);
   return 0;
-}
-
-std::uint16_t modeOf(const std::string& text) {
-  constexpr int kOctal = 8;
-  constexpr unsigned long kMost = 0777;
-  char* end = nullptr;
-  const unsigned long mode = std::strtoul(text.c_str(), &end, kOctal);
-  if (text.empty() || *end != '\0' || mode > kMost) {
-    throw Error(Code::usage, "--mode " + text + ": expected permission bits in octal, as 0600 or 660");
-  }
-  return static_cast<std::uint16_t>(mode);
 }
 
 wire::FullPolicy policyOf(const std::string& text) {
@@ -155,14 +145,7 @@ int queueRemoveVerb(int argc, char** argv) {
   if (!arguments.parse(argc, argv)) return 0;
   static_cast<void>(queueName(arguments, "rm"));
   auto client = connect(common);
-  for (const std::string& name : arguments.words()) {
-    ipc::Message request;
-    auto remove = request.frame().initObjectRemove();
-    remove.setKind(wire::ObjectKind::QUEUE);
-    remove.setName(name);
-    remove.setForce(force);
-    client.call(request);
-  }
+  removeObjects(client, wire::ObjectKind::QUEUE, arguments.words(), force);
   return 0;
 }
 

@@ -149,7 +149,8 @@ constexpr std::array kKeys{
               .member = &Config::descriptors,
               .least = 16,
               .most = 1'000'000,
-              .meaning = "tasks of each user that may wait with descriptors of theirs, as `run` does"},
+              .meaning = "tasks of each user that may wait with descriptors of theirs, as `run` does, and "
+                         "processes that hold locks"},
     ConfigKey{.name = "locks",
               .member = &Config::locks,
               .least = 1,

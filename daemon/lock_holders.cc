@@ -64,15 +64,20 @@ LockWho whoIs(const shm::Fd& pidfd, Uid asker) {
   return who;
 }
 
-LockClient LockRequests::hold(shm::Fd pidfd, shm::Fd witness) {
-  const bool usable = isPidfd(pidfd.get()) && (!witness || isSocket(witness.get()));
-  if (!usable) {
+LockClient LockRequests::hold(const Session& session, shm::Fd pidfd, shm::Fd witness) {
+  ipc::Charge charge(session.descriptors);
+  const bool room = charge.tryRaise(1);
+  if (!room || !isPidfd(pidfd.get()) || (witness && !isSocket(witness.get()))) {
     closer_.close(std::move(pidfd));
     if (witness) closer_.close(std::move(witness));
-    throw Error(Code::usage, "a lock for a process comes with its pidfd, and a socket of its tree");
+    if (room) throw Error(Code::usage, "a lock for a process comes with its pidfd, and a socket of its tree");
+    throw Error(Code::quota, "more than " + std::to_string(session.descriptors->limit()) +
+                                 " processes of yours hold locks, or tasks wait with descriptors (config "
+                                 "descriptors)");
   }
   const LockClient client = ++lastClient_;
   Holder& holder = holders_[client];
+  holder.charge = std::move(charge);
   holder.pidfd = std::move(pidfd);
   holder.witness = std::move(witness);
   holder.end =
@@ -83,7 +88,7 @@ LockClient LockRequests::hold(shm::Fd pidfd, shm::Fd witness) {
       const auto found = holders_.find(client);
       if (found == holders_.end()) return;
       found->second.treeEnd.reset();
-      found->second.witness.reset();
+      closer_.close(std::move(found->second.witness));
       if (found->second.ended) holderEnded(client);
     });
   }
@@ -115,26 +120,43 @@ void LockRequests::holderEnded(LockClient client) {
   holder.patience.arm(kTreePatience);
 }
 
-// It holds nothing any more; a process holds one lock.
+// A process is a client of its own for each lock that it holds: it holds nothing any more. 0: none.
 void LockRequests::dropHolder(LockClient client) {
-  holders_.erase(client);
+  // The sources end with it, one of which may be calling.
+  auto holder = holders_.extract(client);
+  // What waits in the socket of a stranger may take its time to close.
+  if (!holder.empty() && holder.mapped().witness) closer_.close(std::move(holder.mapped().witness));
 }
 
 void LockRequests::treeEnded(LockClient client, bool treeMayLive) {
-  // The sources end with it, one of which may be calling.
-  const auto holder = holders_.extract(client);
-  const Time now = monotonicNow();
-  table_.clientEnded(client, treeMayLive, now);
+  dropHolder(client);
+  table_.clientEnded(client, treeMayLive, monotonicNow());
+  settle();
+}
+
+void LockRequests::acquireForProcess(Session& session, RequestId request, LockId lock, LockAcquire wanted,
+                                     ipc::ReceivedFrame& frame) {
+  if (frame.fds.empty()) throw Error(Code::usage, "a lock for a process comes with its pidfd");
+  const LockClient holder = hold(session, std::move(frame.fds.front()), {});
+  try {
+    wanted.party = {holder, 0};
+    wanted.who = std::make_shared<const LockWho>(whoIs(holders_.at(holder).pidfd, session.uid));
+    wanted.wait = beginWait(session, request, holder);
+  } catch (const Error&) {
+    dropHolder(holder);
+    throw;
+  }
+  table_.acquire(lock, wanted, monotonicNow());
   settle();
 }
 
 void LockRequests::bind(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getLockBind();
-  const LockId lock = lockOf(session, asked.getLock());
+  const LockId lock = lockOf(session, asked.getLock()).id;
   if (frame.fds.empty()) throw Error(Code::usage, "a lock for a process comes with its pidfd");
   shm::Fd pidfd = std::move(frame.fds.front());
   shm::Fd witness = frame.fds.size() > 1 ? std::move(frame.fds[1]) : shm::Fd();
-  const LockClient holder = hold(std::move(pidfd), std::move(witness));
+  const LockClient holder = hold(session, std::move(pidfd), std::move(witness));
   try {
     LockWho who = whoIs(holders_.at(holder).pidfd, session.uid);
     who.program = std::string(asked.getCommand().cStr()).substr(0, kMaxCommandBytes);
@@ -144,7 +166,7 @@ void LockRequests::bind(Session& session, RequestId request, ipc::ReceivedFrame&
                                    asked.getToken());
     if (!bound) throw Error(Code::notHeld, "the lock that is to be bound is not held");
   } catch (const Error&) {
-    holders_.erase(holder);
+    dropHolder(holder);
     throw;
   }
   ok(session, request);

@@ -112,17 +112,23 @@ LockRequests::User& LockRequests::user(const Session& session) {
   return user;
 }
 
-LockId LockRequests::lockOf(const Session& session, std::uint32_t handle) const {
+const Lock* LockRequests::lockIfThere(const Session& session, std::uint32_t handle) const {
   const auto user = users_.find(session.id);
-  if (user != users_.end()) {
-    const auto found = user->second.handles.find(handle);
-    if (found != user->second.handles.end()) return found->second;
-  }
-  throw Error(Code::usage, "no open lock of handle " + std::to_string(handle));
+  const bool open = user != users_.end() && user->second.handles.contains(handle);
+  if (!open) throw Error(Code::usage, "no open lock of handle " + std::to_string(handle));
+  return table_.find(user->second.handles.at(handle));
+}
+
+const Lock& LockRequests::lockOf(const Session& session, std::uint32_t handle) const {
+  const Lock* lock = lockIfThere(session, handle);
+  if (lock == nullptr) throw Error(Code::removed, "the lock was removed");
+  return *lock;
 }
 
 void LockRequests::open(Session& session, RequestId request, wire::LockOpen::Reader asked) {
   const ObjectKey key = resolveName(view(asked.getName()), session.uid);
+  User& mine = user(session);
+  const std::uint32_t handle = newHandle(session, mine.handles.size());
   const Lock* lock = table_.find(key);
   const bool created = lock == nullptr;
   if (created) {
@@ -138,8 +144,7 @@ void LockRequests::open(Session& session, RequestId request, wire::LockOpen::Rea
                                        std::string(nameOf(lock->options.kind)));
     }
   }
-  const std::uint32_t handle = newHandle(session);
-  user(session).handles[handle] = lock->id;
+  mine.handles[handle] = lock->id;
   ++opens_[lock->id];
   if (asked.getKeep()) kept_.insert(lock->id);
   auto message = std::make_unique<ipc::Message>();
@@ -194,8 +199,14 @@ void LockRequests::closed(Session& session) {
   if (found == users_.end()) return;
   const User user = std::move(found->second);
   users_.erase(found);
-  for (const auto& [request, wait] : user.waits) waiting_.erase(wait);
-  table_.clientEnded(user.client, false, monotonicNow());
+  const Time now = monotonicNow();
+  for (const auto& [request, wait] : user.waits) {
+    // What it wanted for a process nobody wants any more.
+    table_.forget(wait, now);
+    dropHolder(waiting_.at(wait).holder);
+    waiting_.erase(wait);
+  }
+  table_.clientEnded(user.client, false, now);
   pages_.drop(user.client);
   keeperEnded(session.id);
   settle();
@@ -214,7 +225,7 @@ void LockRequests::dropIfUnused(LockId id) {
 
 // ---- owning ----
 
-LockWait LockRequests::beginWait(Session& session, RequestId request) {
+LockWait LockRequests::beginWait(Session& session, RequestId request, LockClient holder) {
   User& mine = user(session);
   if (mine.waits.size() >= kMaxWaits) {
     throw Error(Code::quota, "this connection waits for 10,000 locks at once, and for no more");
@@ -222,14 +233,14 @@ LockWait LockRequests::beginWait(Session& session, RequestId request) {
   subscriptions_.open(session, request, true);
   const LockWait wait = ++lastWait_;
   mine.waits[request] = wait;
-  waiting_[wait] = {session.id, request};
+  waiting_[wait] = {session.id, request, holder};
   return wait;
 }
 
 void LockRequests::acquire(Session& session, RequestId request, ipc::ReceivedFrame& frame) {
   const auto asked = frame.get().getLockAcquire();
-  const LockId id = lockOf(session, asked.getLock());
-  const LockOptions& options = table_.find(id)->options;
+  const Lock& lock = lockOf(session, asked.getLock());
+  const LockOptions& options = lock.options;
   if (options.kind == LockKind::condition) {
     throw Error(Code::wrongKind, "a condition is waited for with a mutex");
   }
@@ -240,20 +251,18 @@ void LockRequests::acquire(Session& session, RequestId request, ipc::ReceivedFra
                                  " permits in all; asked for " + std::to_string(asked.getCount()));
   }
   LockAcquire wanted{.party = {user(session).client, asked.getThread()}, .who = user(session).who};
-  if (asked.getProcess()) {
-    if (frame.fds.empty()) throw Error(Code::usage, "a lock for a process comes with its pidfd");
-    const LockClient holder = hold(std::move(frame.fds.front()), {});
-    wanted.party = {holder, 0};
-    wanted.who = std::make_shared<const LockWho>(whoIs(holders_.at(holder).pidfd, session.uid));
-  }
   wanted.mode = options.kind == LockKind::rwlock ? modeOf(asked.getMode()) : LockMode::exclusive;
   wanted.count = countable ? asked.getCount() : 1;
   wanted.dontWait = asked.getTimeoutNs() == 0;
   wanted.deadline = wanted.dontWait ? kForever : deadlineOf(asked.getTimeoutNs());
   wanted.priority = std::clamp(asked.getPriority(), -kMaxPriority, kMaxPriority);
   wanted.slot = asked.getProcess() ? 0 : asked.getSlot();
+  if (asked.getProcess()) {
+    acquireForProcess(session, request, lock.id, std::move(wanted), frame);
+    return;
+  }
   wanted.wait = beginWait(session, request);
-  table_.acquire(id, wanted, monotonicNow());
+  table_.acquire(lock.id, wanted, monotonicNow());
   settle();
 }
 
@@ -279,16 +288,23 @@ LockParty LockRequests::holdOf(const Session& session, const Lock& lock,
 }
 
 void LockRequests::release(Session& session, RequestId request, wire::LockRelease::Reader asked) {
-  const LockId id = lockOf(session, asked.getLock());
-  const Lock* lock = table_.find(id);
+  const Lock* lock = lockIfThere(session, asked.getLock());
+  if (lock == nullptr) {
+    // Whoever held it when it was removed did nothing wrong.
+    ok(session, request);
+    return;
+  }
   LockHold what;
   what.mode = modeOf(asked.getMode());
   what.count = asked.getCount();
   what.token = asked.getToken();
-  const std::string name = lock == nullptr ? "the lock" : lock->head.key.name;
-  if (lock != nullptr) what.party = holdOf(session, *lock, asked);
-  const LockRelease result = table_.release(id, what, monotonicNow());
-  if (result == LockRelease::done || result == LockRelease::broken) dropHolder(what.party.client);
+  what.party = holdOf(session, *lock, asked);
+  const std::string name = lock->head.key.name;
+  const LockRelease result = table_.release(lock->id, what, monotonicNow());
+  const bool holdsMore = std::any_of(lock->holds.begin(), lock->holds.end(), [&](const LockHold& hold) {
+    return hold.party.client == what.party.client;
+  });
+  if (!holdsMore) dropHolder(what.party.client);
   settle();
   switch (result) {
     case LockRelease::done:
@@ -313,19 +329,18 @@ void LockRequests::returned(Session& session, wire::LockReturned::Reader asked) 
 }
 
 void LockRequests::conditionWait(Session& session, RequestId request, wire::ConditionWait::Reader asked) {
-  const LockId condition = lockOf(session, asked.getCondition());
-  const LockId mutex = lockOf(session, asked.getMutex());
-  const LockKind kind = table_.find(mutex)->options.kind;
-  if (table_.find(condition)->options.kind != LockKind::condition ||
-      (kind != LockKind::mutex && kind != LockKind::rlock)) {
+  const Lock& condition = lockOf(session, asked.getCondition());
+  const Lock& mutex = lockOf(session, asked.getMutex());
+  const LockKind kind = mutex.options.kind;
+  if (condition.options.kind != LockKind::condition || (kind != LockKind::mutex && kind != LockKind::rlock)) {
     throw Error(Code::wrongKind, "a condition is waited for with a mutex or an rlock");
   }
   LockAcquire wanted{.party = {user(session).client, asked.getThread()}, .who = user(session).who};
   wanted.deadline = deadlineOf(asked.getTimeoutNs());
   wanted.wait = beginWait(session, request);
-  if (!table_.wait(condition, mutex, wanted, monotonicNow())) {
-    deliver(
-        LockRefusal{condition, wanted.wait, Code::notHeld, "who waits for a condition must hold its mutex"});
+  if (!table_.wait(condition.id, mutex.id, wanted, monotonicNow())) {
+    deliver(LockRefusal{condition.id, wanted.wait, Code::notHeld,
+                        "who waits for a condition must hold its mutex"});
   }
   settle();
 }
@@ -339,8 +354,9 @@ void LockRequests::control(Session& session, RequestId request, wire::LockContro
     ok(session, request);
     return;
   }
-  const LockId id = lockOf(session, asked.getLock());
-  const LockKind kind = table_.find(id)->options.kind;
+  const Lock& lock = lockOf(session, asked.getLock());
+  const LockId id = lock.id;
+  const LockKind kind = lock.options.kind;
   switch (asked.getAction()) {
     case Action::SET:
       if (kind != LockKind::event) throw Error(Code::wrongKind, "only an event can be set");
@@ -355,7 +371,7 @@ void LockRequests::control(Session& session, RequestId request, wire::LockContro
       table_.notify(id, asked.getCount(), now);
       break;
     case Action::BREAK: {
-      const ObjectHead& head = table_.find(id)->head;
+      const ObjectHead& head = lock.head;
       if (session.uid != head.key.uid && session.uid != 0) {
         throw Error(Code::refused, "only its owner may break " + spell(head.key, session.uid));
       }
@@ -380,8 +396,9 @@ bool LockRequests::abandon(Session& session, RequestId request) {
   if (wait == found->second.waits.end()) return false;
   const LockWait number = wait->second;
   found->second.waits.erase(wait);
-  waiting_.erase(number);
   table_.forget(number, monotonicNow());
+  dropHolder(waiting_.at(number).holder);
+  waiting_.erase(number);
   settle();
   return true;
 }
@@ -412,10 +429,12 @@ void LockRequests::deliver(const LockOutcome& outcome) {
   const Waiting waiting = found->second;
   waiting_.erase(found);
   users_.at(waiting.session).waits.erase(waiting.request);
+  const auto* refusal = std::get_if<LockRefusal>(&outcome);
+  if (refusal != nullptr) dropHolder(waiting.holder);
   Session* session = server_->find(waiting.session);
   if (session == nullptr) return;
   auto message = std::make_unique<ipc::Message>();
-  if (const auto* refusal = std::get_if<LockRefusal>(&outcome)) {
+  if (refusal != nullptr) {
     writeError(Error(refusal->code, refusal->text), waiting.request, *message);
   } else {
     writeGrant(std::get<LockGrant>(outcome), monotonicNow(), message->frame().initLockGranted());

@@ -50,10 +50,12 @@ class LockRequests final : public ObjectRequests {
   struct Waiting {
     SessionId session = 0;
     RequestId request = 0;
+    LockClient holder = 0;  // the process that it is for; 0: the session itself
   };
   // A process that holds locks: its end is theirs.
   struct Holder {
     SessionId keeper = 0;  // releases for it as long as it is there; 0: nobody does
+    ipc::Charge charge;    // for the descriptors
     shm::Fd pidfd;
     shm::Fd witness;  // open in its tree, if there is one
     bool ended = false;
@@ -65,6 +67,8 @@ class LockRequests final : public ObjectRequests {
   void open(Session& session, RequestId request, ipc::wire::LockOpen::Reader asked);
   void page(Session& session, RequestId request);
   void acquire(Session& session, RequestId request, ipc::ReceivedFrame& frame);
+  void acquireForProcess(Session& session, RequestId request, LockId lock, LockAcquire wanted,
+                         ipc::ReceivedFrame& frame);
   void release(Session& session, RequestId request, ipc::wire::LockRelease::Reader asked);
   void returned(Session& session, ipc::wire::LockReturned::Reader asked);
   void bind(Session& session, RequestId request, ipc::ReceivedFrame& frame);
@@ -73,10 +77,13 @@ class LockRequests final : public ObjectRequests {
 
   const Lock& make(Session& session, const ObjectKey& key, ipc::wire::LockOpen::Reader asked);
   User& user(const Session& session);
-  LockId lockOf(const Session& session, std::uint32_t handle) const;
-  LockWait beginWait(Session& session, RequestId request);
+  // Of an open handle; nullptr: it was removed. Throws Error(usage).
+  const Lock* lockIfThere(const Session& session, std::uint32_t handle) const;
+  // The same. Throws Error(removed), too.
+  const Lock& lockOf(const Session& session, std::uint32_t handle) const;
+  LockWait beginWait(Session& session, RequestId request, LockClient holder = 0);
   LockParty holdOf(const Session& session, const Lock& lock, ipc::wire::LockRelease::Reader asked) const;
-  LockClient hold(shm::Fd pidfd, shm::Fd witness);
+  LockClient hold(const Session& session, shm::Fd pidfd, shm::Fd witness);
   void keeperEnded(SessionId keeper);
   void holderEnded(LockClient client);
   void dropHolder(LockClient client);

@@ -108,6 +108,8 @@ void writeLock(const Lock& lock, bool all, const std::string& cycle, Time now, w
 void LockRequests::write(const ObjectHead& head, bool all, wire::ObjectRow::Builder row) const {
   const Lock& lock = *table_.find(head.key);
   const std::string cycle = all ? table_.cycleThrough(lock) : std::string();
+  const auto open = opens_.find(lock.id);
+  row.setUserCount(open == opens_.end() ? 0 : open->second);
   auto built = row.initLock();
   writeLock(lock, all, cycle, monotonicNow(), built);
   if (!table_.blocked()) return;

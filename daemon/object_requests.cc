@@ -10,6 +10,8 @@ namespace wire = ipc::wire;
 
 // A row without users takes some 600 bytes at most: a page fits a frame.
 constexpr std::uint32_t kMaxRows = 1000;
+// Far more than anybody opens at once; ten thousand queues or locks can be made through one connection.
+constexpr std::size_t kMaxHandles = 20'000;
 // Names that an error may suggest: comparing them is work that a mistyped name causes.
 constexpr std::size_t kMaxCandidates = 250;
 
@@ -49,7 +51,10 @@ ObjectHead newHead(const ObjectKey& key, wire::Creation::Reader creation, const 
   return {key, session.groups.empty() ? Gid{0} : session.groups.front(), creation.getMode(), calendarNowNs()};
 }
 
-std::uint32_t newHandle(Session& session) {
+std::uint32_t newHandle(Session& session, std::size_t open) {
+  if (open >= kMaxHandles) {
+    throw Error(Code::quota, "this connection has " + std::to_string(open) + " of them open already");
+  }
   if (session.lastHandle == std::numeric_limits<std::uint32_t>::max()) {
     throw Error(Code::quota, "this connection has opened all the handles there are; open another connection");
   }

@@ -20,9 +20,9 @@ bool mayAccess(const ObjectHead& head, const Session& session, Access access);
 // for mode bits that are none.
 ObjectHead newHead(const ObjectKey& key, ipc::wire::Creation::Reader creation, const Session& session);
 
-// A handle is a number of a session's, whatever it stands for; closeHandle names no kind. Throws
-// Error(quota).
-std::uint32_t newHandle(Session& session);
+// A handle is a number of a session's, whatever it stands for; closeHandle names no kind. `open`: how many of
+// the kind it has. Throws Error(quota).
+std::uint32_t newHandle(Session& session, std::size_t open);
 
 // The requests of one kind.
 class ObjectRequests {

@@ -9,8 +9,6 @@ namespace {
 
 namespace wire = ipc::wire;
 
-// Far more than anybody opens at once; ten thousand queues can be made through one connection.
-constexpr std::size_t kMaxHandles = 20'000;
 // A pipelining client has hundreds in flight; each costs some 300 bytes.
 constexpr std::size_t kMaxWaiting = 4'096;
 constexpr unsigned kMaxSettled = 10'000;
@@ -105,13 +103,9 @@ std::shared_ptr<TableQueue> QueueRequests::openOrMake(const Session& session, wi
 
 void QueueRequests::open(Session& session, RequestId request, wire::QueueOpen::Reader asked) {
   Handles& handles = handles_[session.id];
-  if (handles.size() >= kMaxHandles) {
-    throw Error(Code::quota,
-                "this connection has " + std::to_string(handles.size()) + " queues open already");
-  }
+  const std::uint32_t number = newHandle(session, handles.size());
   bool created = false;
   const auto table = openOrMake(session, asked, created);
-  const std::uint32_t number = newHandle(session);
   handles.emplace(number, Handle{table, &table->queue.open(session.id),
                                  created || mayAccess(table->head, session, Access::look),
                                  created || mayAccess(table->head, session, Access::use)});

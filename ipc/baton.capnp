@@ -103,8 +103,8 @@ struct Frame {
     # Rings: frames without descriptors may travel in shared memory from now on. Of clients and workers.
     useRings @61 :UseRings;           # -> ringsReply, with three descriptors
     ringsReply @62 :RingsReply;
-    ringsInUse @63 :Void;             # no reply: the sender has mapped the rings of the last ringsReply,
-                                      # and its next frames may be in them; none comes in older ones
+    ringsInUse @63 :Void;             # no reply: the sender has mapped the rings of the ringsReply, and its
+                                      # next frames may be in them
 
     # Queues, pipes, locks, shared memory: objects.capnp. A handle is of this connection, made by an open.
     objectList @64 :Objects.ObjectListRequest;    # -> objects

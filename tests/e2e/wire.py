@@ -20,6 +20,9 @@ CANCEL, KILL, HOLD, RELEASE, RETRY, LOGS, EVENTS, STATUS = range(9, 17)
 OK, ERROR, HELLO_REPLY, SUBMITTED, SUBMITTED_MANY, ENDED, BATCH_ENDED, LISTING = range(25, 33)
 STATUS_REPLY, ACCEPTED, STARTED = 35, 39, 40
 CLOSE_HANDLE, QUEUE_OPEN, QUEUE_PUT, QUEUE_GET, QUEUE_TAKEN, QUEUE_SETTLE = range(64, 70)
+LOCK_OPEN, LOCK_PAGE, LOCK_ACQUIRE, LOCK_RELEASE, LOCK_RETURNED, LOCK_BIND, LOCK_CONTROL, CONDITION_WAIT = range(73, 81)
+LOCK_OPENED, LOCK_GRANTED = 91, 93
+MUTEX, RLOCK, SEMAPHORE, RWLOCK, CONDITION, EVENT, BARRIER = range(7)
 OBJECT_LIST, OBJECT_SHOW, OBJECT_REMOVE, QUEUE_PEEK, QUEUE_CONTROL, QUEUE_JOIN = 61, 62, 63, 70, 71, 72
 ABANDON, OBJECTS, QUEUE_OPENED, QUEUE_PUT_REPLY, QUEUE_MESSAGES, SETTLED = 85, 86, 87, 88, 89, 90
 # What may become of a put or get, and what may be done with a lease.
@@ -234,6 +237,57 @@ def object_request(tag, request, name=b"", kind=0, force=False):
 def number_request(tag, request, number):
     builder, root = frame(tag, request)
     root.set("Q", 16, number)
+    return builder.bytes()
+
+
+def lock_open(request, name, kind=0, create=True, exclusive=False, permits=1, flags=0, keep=False, any_kind=False):
+    """flags: 1 bounded, 2 counting, 4 handOff, 8 refuseAbandoned."""
+    builder, root = frame(LOCK_OPEN, request)
+    body = builder.struct(root.pointer(0), 1, 3).set("B", 0, int(any_kind) | int(keep) << 1)
+    builder.text(body.pointer(0), name)
+    builder.struct(body.pointer(1), 1, 0).set("B", 0, int(create) | int(exclusive) << 1)
+    builder.struct(body.pointer(2), 1, 0).set("H", 0, kind).set("B", 2, flags).set("I", 4, permits ^ 1)
+    return builder.bytes()
+
+
+def lock_acquire(request, lock, thread=0, shared=False, count=1, timeout_ns=(1 << 64) - 1, priority=0, slot=0, process=False):
+    builder, root = frame(LOCK_ACQUIRE, request, int(process))
+    body = builder.struct(root.pointer(0), 4, 0).set("I", 0, lock).set("I", 4, thread).set("H", 8, int(shared))
+    body.set("B", 10, int(process)).set("I", 12, count ^ 1).set("Q", 16, timeout_ns).set("i", 24, priority)
+    body.set("I", 28, slot)
+    return builder.bytes()
+
+
+def lock_release(request, lock, thread=0, shared=False, count=1, token=0):
+    builder, root = frame(LOCK_RELEASE, request)
+    body = builder.struct(root.pointer(0), 3, 0).set("I", 0, lock).set("I", 4, thread).set("H", 8, int(shared))
+    body.set("I", 12, count ^ 1).set("Q", 16, token)
+    return builder.bytes()
+
+
+def lock_control(request, lock, action, count=1):
+    builder, root = frame(LOCK_CONTROL, request)
+    builder.struct(root.pointer(0), 2, 0).set("I", 0, lock).set("H", 4, action).set("I", 8, count ^ 1)
+    return builder.bytes()
+
+
+def lock_bind(request, lock, token, command=b"bound", thread=0, fds=1):
+    builder, root = frame(LOCK_BIND, request, fds)
+    body = builder.struct(root.pointer(0), 2, 1).set("I", 0, lock).set("I", 4, thread).set("Q", 8, token)
+    builder.text(body.pointer(0), command)
+    return builder.bytes()
+
+
+def lock_returned(slot):
+    builder, root = frame(LOCK_RETURNED, 0)
+    builder.struct(root.pointer(0), 1, 0).set("I", 0, slot)
+    return builder.bytes()
+
+
+def condition_wait(request, condition, mutex, thread=0, timeout_ns=(1 << 64) - 1):
+    builder, root = frame(CONDITION_WAIT, request)
+    body = builder.struct(root.pointer(0), 3, 0).set("I", 0, condition).set("I", 4, mutex).set("I", 8, thread)
+    body.set("Q", 16, timeout_ns)
     return builder.bytes()
 
 
